@@ -1,0 +1,29 @@
+-- Common to all operations; the adapter puts it in front of each.
+local function now_ms()
+    local t = redis.call('TIME') -- one clock for every gateway
+    return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- Tell every replica that something changed. kind: 'j' a prompt, 'w' a worker.
+local function changed(version_key, changes_key, kind, name)
+    local v = redis.call('INCR', version_key)
+    redis.call('XADD', changes_key, 'MAXLEN', '~', 20000, v .. '-0', kind, name)
+    return v
+end
+
+local function waits_no_more(waiting_key, load_key, id, caller, size)
+    if redis.call('ZREM', waiting_key, id) == 1 then
+        redis.call('HINCRBY', load_key, 'bytes', -size)
+        if redis.call('HINCRBY', load_key, 'c:' .. caller, -1) <= 0 then
+            redis.call('HDEL', load_key, 'c:' .. caller)
+        end
+    end
+end
+
+local function waits(waiting_key, load_key, waits_key, id, seq, caller, size)
+    if redis.call('ZADD', waiting_key, seq, id) == 1 then
+        redis.call('HINCRBY', load_key, 'bytes', size)
+        redis.call('HINCRBY', load_key, 'c:' .. caller, 1)
+        redis.call('INCR', waits_key)
+    end
+end

@@ -1,0 +1,121 @@
+"""FarmStore over Redis: the workers, what was seen of them, and who looks after which."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+
+from gateway.adapters.redis_keys import Keys
+from gateway.adapters.redis_scripts import Scripts, translated
+from gateway.domain.ids import ReplicaId, WorkerName
+from gateway.domain.ports import WorkerEntry
+from gateway.domain.workers import Down, HalfOpen, Liveness, Suspect, Unknown, Up, Worker
+
+_DAY = 86400
+
+
+class RedisFarm:
+    def __init__(self, redis: Redis, run: Scripts, keys: Keys, *, replica: ReplicaId, lease_ttl: float) -> None:
+        self._redis: Any = redis  # its replies are typed for all settings at once; ours are bytes
+        self._keys = keys
+        self._run = run
+        self._replica = replica
+        self._lease_ttl = lease_ttl
+
+    async def workers(self) -> dict[WorkerName, Worker]:
+        with translated():
+            entries = await self._redis.hgetall(self._keys.workers)
+            names = [WorkerName(name.decode()) for name in entries]
+            seen = await self._redis.mget([self._keys.seen(name) for name in names]) if names else []
+        rows = zip(names, entries.values(), seen, strict=True)
+        return {name: _worker(name, json.loads(entry), json.loads(raw or "{}")) for name, entry, raw in rows}
+
+    async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool:
+        k = self._keys
+        value = json.dumps({key: value for key, value in asdict(entry).items() if key != "name"})
+        args = [entry.name, value, "new" if new else ""]
+        keys = [k.version, k.changes, k.workers, k.home, k.seen(entry.name)]
+        return bool(await self._run("worker_put", keys, args))
+
+    async def remove(self, name: WorkerName) -> Literal["ok", "busy", "unknown"]:
+        k = self._keys
+        keys = [k.version, k.changes, k.workers, k.home, k.held(name), k.seen(name)]
+        reply = await self._run("worker_remove", keys, [name])
+        return cast(Literal["ok", "busy", "unknown"], reply.decode())
+
+    async def publish(self, worker: Worker) -> None:
+        k = self._keys
+        value = json.dumps(_seen(worker))
+        await self._run("worker_seen", [k.version, k.changes, k.seen(worker.name), k.workers], [worker.name, value])
+
+    async def save_catalogue(self, digest: str, raw: bytes) -> None:
+        key = self._keys.catalogue(digest)
+        with translated():
+            if not await self._redis.expire(key, _DAY):
+                await self._redis.set(key, zlib.compress(raw, 1), ex=_DAY)
+
+    async def catalogue(self, digest: str) -> bytes | None:
+        with translated():
+            raw = await self._redis.get(self._keys.catalogue(digest))
+        return None if raw is None else zlib.decompress(raw)
+
+    async def home(self) -> WorkerName | None:
+        with translated():
+            name = await self._redis.get(self._keys.home)
+        return WorkerName(name.decode()) if name else None
+
+    async def set_home(self, name: WorkerName) -> None:
+        k = self._keys
+        await self._run("home", [k.version, k.changes, k.home], [name])
+
+    async def lease(self, names: Sequence[str]) -> set[str]:
+        keys = [self._keys.replica(self._replica), *(self._keys.lease(name) for name in names)]
+        reply = await self._run("leases", keys, [self._replica, int(self._lease_ttl * 1000)])
+        return {name for name, held in zip(names, reply, strict=True) if held}
+
+    async def alive(self, replica: str) -> bool:
+        with translated():
+            return bool(await self._redis.exists(self._keys.replica(replica)))
+
+
+_LIVENESS: dict[str, type[Any]] = {cls.__name__: cls for cls in (Unknown, Up, Suspect, Down, HalfOpen)}
+
+
+def _seen(worker: Worker) -> dict[str, Any]:
+    return {
+        "liveness": [type(worker.liveness).__name__, asdict(worker.liveness)],
+        "remaining": worker.remaining,
+        "foreign": worker.foreign,
+        "vram": [worker.vram_total, worker.vram_free],
+        "catalogue": worker.catalogue_digest,
+        "stats": worker.stats,
+        "away_since": worker.away_since,
+        "error": worker.error,
+        "sid": worker.sid,
+    }
+
+
+def _worker(name: WorkerName, entry: dict[str, Any], seen: dict[str, Any]) -> Worker:
+    if not seen:
+        return Worker(name, **entry)
+    kind, fields = seen["liveness"]
+    liveness: Liveness = _LIVENESS[kind](**fields)
+    return Worker(
+        name=name,
+        **entry,
+        liveness=liveness,
+        remaining=seen["remaining"],
+        foreign=seen["foreign"],
+        vram_total=seen["vram"][0],
+        vram_free=seen["vram"][1],
+        catalogue_digest=seen["catalogue"],
+        stats=seen["stats"],
+        away_since=seen["away_since"],
+        error=seen["error"],
+        sid=seen["sid"],
+    )

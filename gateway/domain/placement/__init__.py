@@ -1,0 +1,17 @@
+"""Which waiting prompt goes to which worker next: a small state that is told events and asked to decide."""
+
+from gateway.domain.placement.policies import POLICIES, LeastQueue, Policy, RandomChoice, RoundRobin
+from gateway.domain.placement.spots import Spot
+from gateway.domain.placement.state import Chosen, Placement, Waiting
+
+__all__ = [
+    "POLICIES",
+    "Chosen",
+    "LeastQueue",
+    "Placement",
+    "Policy",
+    "RandomChoice",
+    "RoundRobin",
+    "Spot",
+    "Waiting",
+]

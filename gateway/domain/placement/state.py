@@ -1,0 +1,236 @@
+"""The waiting prompts, grouped by what they need, and the workers they could go to.
+
+Prompts of one demand form a group; whether a worker fits a group is worked out once, when either is new. So a
+decision costs (groups × workers), whatever waits. Order: the caller whose earliest turn comes first, then that
+caller's own order (number, then prompt_id, as ComfyUI's heap has it). A turn is a place in the farm's line that
+a caller got by submitting; `front` and `number` move prompts among their caller's turns and never past another's.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.domain.demand import Demand
+from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.placement.policies import Policy
+from gateway.domain.placement.spots import Spot, unfit
+from gateway.domain.workers import Worker
+
+KEPT_GROUPS = 512
+
+_Kind = tuple[Demand, frozenset[WorkerName]]
+"""What a group has in common: the demand, and the workers that have said no to it already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A prompt that waits: `number` orders it among its caller's, `seq` is its turn in the farm's line."""
+
+    id: PromptId
+    demand: Demand
+    caller: str
+    number: float
+    seq: int
+    refused_by: frozenset[WorkerName] = frozenset()
+
+    @property
+    def kind(self) -> _Kind:
+        return (self.demand, self.refused_by)
+
+    @property
+    def order(self) -> tuple[float, str]:
+        return (self.number, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    id: PromptId
+    worker: WorkerName
+    reasons: dict[WorkerName, str]  # each other worker, and why it was not taken
+
+
+@dataclass(slots=True)
+class _Group:
+    """The waiting prompts of one demand, by caller, and the workers that can run them."""
+
+    demand: Demand
+    refused_by: frozenset[WorkerName]
+    able: set[WorkerName] = field(default_factory=set)
+    lines: dict[str, list[tuple[float, str, Waiting]]] = field(default_factory=dict)
+
+
+class Placement:
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._spots: dict[WorkerName, Spot] = {}
+        self._groups: dict[_Kind, _Group] = {}
+        self._waiting: dict[PromptId, Waiting] = {}
+        self._turns: dict[str, list[int]] = {}
+        self._holder: dict[PromptId, WorkerName] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    # what happens
+
+    def worker_seen(self, worker: Worker) -> None:
+        """A worker is new, or something about it changed. Workers are to be told of before what they run."""
+        spot = self._spots.get(worker.name)
+        if spot is None:
+            spot = self._spots[worker.name] = Spot(worker)
+            changed = True
+        else:
+            before, spot.worker = spot.worker, worker
+            changed = (before.catalogue, before.vram_total) != (worker.catalogue, worker.vram_total)
+        if changed:
+            for group in self._groups.values():
+                self._refit(group, worker)
+
+    def worker_gone(self, name: WorkerName) -> None:
+        spot = self._spots.pop(name, None)
+        for id in spot.held if spot else ():
+            self._holder.pop(id, None)
+        for group in self._groups.values():
+            group.able.discard(name)
+
+    def waits(self, prompt: Waiting, now: float) -> None:
+        """A prompt waits from now on; a slot that it held is free."""
+        self._free(prompt.id, now)
+        if (known := self._waiting.get(prompt.id)) is not None:
+            if known == prompt:
+                return
+            self._waits_no_more(prompt.id, turn=-1)
+        self._waiting[prompt.id] = prompt
+        group = self._group(prompt.kind)
+        insort(group.lines.setdefault(prompt.caller, []), (*prompt.order, prompt))
+        insort(self._turns.setdefault(prompt.caller, []), prompt.seq)
+
+    def runs(self, id: PromptId, worker: WorkerName, demand: Demand) -> None:
+        """A worker's slot is taken for this prompt, which waits no more and has used its caller's first turn up."""
+        self._waits_no_more(id, turn=0)
+        if self._holder.get(id) != worker:
+            self._free(id, self._spots[worker].idle_since if worker in self._spots else 0.0)
+        if (spot := self._spots.get(worker)) is not None:
+            self._holder[id] = worker
+            spot.held.add(id)
+            spot.warm = demand.models or spot.warm
+
+    def gone(self, id: PromptId, now: float) -> None:
+        """A prompt neither waits nor runs any more."""
+        self._waits_no_more(id, turn=-1)
+        self._free(id, now)
+
+    def _waits_no_more(self, id: PromptId, *, turn: int) -> None:
+        prompt = self._waiting.pop(id, None)
+        if prompt is None:
+            return
+        group = self._groups[prompt.kind]
+        line = group.lines[prompt.caller]
+        line.remove((*prompt.order, prompt))
+        if not line:
+            del group.lines[prompt.caller]
+        turns = self._turns[prompt.caller]
+        turns.pop(turn)
+        if not turns:
+            del self._turns[prompt.caller]
+
+    def _free(self, id: PromptId, now: float) -> None:
+        spot = self._spots.get(self._holder.pop(id, WorkerName("")))
+        if spot is not None:
+            spot.held.discard(id)
+            spot.idle_since = now
+
+    def emptied(self, worker: WorkerName) -> None:
+        """Its models are gone: it restarted, ran out of memory, or was told to free them."""
+        if (spot := self._spots.get(worker)) is not None:
+            spot.warm = frozenset()
+
+    # what follows
+
+    def decide(self) -> Chosen | None:
+        """The next prompt to post and where, or None while nothing can be placed."""
+        for group, prompt in self._heads():
+            if (spot := self._pick(group.demand, group.able)) is not None:
+                return Chosen(prompt.id, spot.name, self.explain(prompt.demand, taken=spot.name))
+        return None
+
+    def place(self, demand: Demand, *, refused_by: frozenset[WorkerName] = frozenset()) -> Chosen | None:
+        """A worker for a prompt that just came and does not wait yet, unless a waiting one could go there."""
+        spot = self._pick(demand, self._group((demand, refused_by)).able)
+        if spot is None or any(g.lines and spot.name in g.able for g in self._groups.values()):
+            return None
+        return Chosen(PromptId(""), spot.name, self.explain(demand, taken=spot.name))
+
+    def able(self, demand: Demand) -> list[Worker]:
+        """Every worker, up or away, whose installation can run such a prompt."""
+        fitting = self._group((demand, frozenset())).able
+        return [spot.worker for name, spot in self._spots.items() if name in fitting]
+
+    def idle_for(self, worker: WorkerName, now: float) -> float:
+        """Seconds since its last prompt of ours left it; 0 when it never had one."""
+        spot = self._spots.get(worker)
+        return now - spot.idle_since if spot and spot.idle_since and not spot.held else 0.0
+
+    def explain(self, demand: Demand, *, taken: WorkerName | None = None) -> dict[WorkerName, str]:
+        """For each worker but the `taken` one the reason that it does not run this prompt now."""
+        return {name: self._reason(spot, demand) for name, spot in self._spots.items() if name != taken}
+
+    def position(self, id: PromptId) -> int | None:
+        """How many waiting prompts would be served before this one if every worker fitted all; None if it waits not."""
+        prompt = self._waiting.get(id)
+        if prompt is None:
+            return None
+        turn = self._turns[prompt.caller][self._rank(prompt)]
+        return sum(1 for turns in self._turns.values() for t in turns if t < turn)
+
+    def _rank(self, prompt: Waiting) -> int:
+        lines = (g.lines.get(prompt.caller, []) for g in self._groups.values())
+        return sum(1 for line in lines for entry in line if entry[:2] < prompt.order)
+
+    def _heads(self) -> Iterator[tuple[_Group, Waiting]]:
+        """The first prompt of each group that has a free worker, in the order in which they are to be served."""
+        heads: list[tuple[int, tuple[float, str], _Group, Waiting]] = []
+        for group in self._groups.values():
+            if group.lines and any(self._spots[name].free for name in group.able):
+                caller = min(group.lines, key=lambda c: self._turns[c][0])
+                prompt = group.lines[caller][0][2]
+                heads.append((self._turns[caller][0], prompt.order, group, prompt))
+        heads.sort(key=lambda head: head[:2])
+        for _, _, group, prompt in heads:
+            yield group, prompt
+
+    def _pick(self, demand: Demand, able: set[WorkerName]) -> Spot | None:
+        willing = [self._spots[name] for name in able if self._spots[name].worker.refusal() is None]
+        return self._policy.pick(demand, willing)
+
+    def _reason(self, spot: Spot, demand: Demand) -> str:
+        if reason := spot.worker.refusal() or unfit(demand, spot.worker):
+            return reason
+        if spot.held:
+            return "busy"
+        if spot.worker.foreign:
+            return f"busy with {spot.worker.foreign} prompts of others"
+        return "another was preferred"
+
+    def _group(self, kind: _Kind) -> _Group:
+        group = self._groups.get(kind)
+        if group is None:
+            self._prune()
+            group = self._groups[kind] = _Group(*kind)
+            for spot in self._spots.values():
+                self._refit(group, spot.worker)
+        return group
+
+    def _prune(self) -> None:
+        """Groups outlive their prompts, for the next of the same kind; only so many of them."""
+        if len(self._groups) >= KEPT_GROUPS:
+            for kind in [kind for kind, group in self._groups.items() if not group.lines]:
+                del self._groups[kind]
+
+    def _refit(self, group: _Group, worker: Worker) -> None:
+        if worker.name not in group.refused_by and unfit(group.demand, worker) is None:
+            group.able.add(worker.name)
+        else:
+            group.able.discard(worker.name)

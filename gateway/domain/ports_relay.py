@@ -1,0 +1,56 @@
+"""What passing bytes through to workers needs from the rest of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.domain.ids import WorkerName
+from gateway.domain.workers import Worker
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A worker's response, as far as it has come."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    """Without those that belong to one connection only."""
+    chunks: AsyncIterator[bytes]
+    """The body as it comes, undecoded; WorkerSilent when it breaks off."""
+
+
+class Wire(Protocol):
+    def open(
+        self, url: str, method: str, target: bytes, headers: Headers, body: AsyncIterator[bytes] | None
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Send one request to the worker at `url`; leaving the context before the end hangs up.
+
+        `target` is the path and query as the client sent them. Raises WorkerRefused when nothing was sent and
+        nothing read from `body`, else WorkerSilent; what `body` raises comes out as it is.
+        """
+        ...
+
+
+class Homes(Protocol):
+    """Which workers there are for what is passed through; liveness as last seen."""
+
+    async def home(self) -> Worker | None:
+        """The home worker, up or not; None when the farm has no worker."""
+        ...
+
+    def others(self) -> Sequence[Worker]:
+        """Workers besides the home that answer, in the farm's order."""
+        ...
+
+    def named(self, name: WorkerName) -> Worker | None: ...
+
+
+class Files(Protocol):
+    async def worker_of(self, query: bytes) -> Worker | None:
+        """The worker that has the file which this query of /view names; None when nobody is known to."""
+        ...

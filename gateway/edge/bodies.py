@@ -1,0 +1,62 @@
+"""JSON as ComfyUI's server has it: any Content-Type is parsed, answers are written by Python's encoder."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.domain.errors import BrokenBody
+from gateway.domain.ids import PromptId
+
+JSON = "application/json; charset=utf-8"
+
+
+async def read_json(request: Request) -> Any:
+    """Raises BrokenBody for what is no JSON, as an empty body is not."""
+    raw = await request.body()
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BrokenBody("the body is no JSON") from error
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise BrokenBody("the body must be a JSON object")
+    return body
+
+
+def ids_in(body: dict[str, Any], key: str) -> list[PromptId]:
+    """Prompt ids under `key`: a list, or one id alone (the seed document's form). Raises BrokenBody for null."""
+    given = body[key]
+    if isinstance(given, str):
+        return [PromptId(given)]
+    if not isinstance(given, list):
+        raise BrokenBody(f"{key} must be a list of prompt ids")
+    return [PromptId(id) for id in given if isinstance(id, str)]
+
+
+def integer(request: Request, name: str) -> int | None:
+    """A number in the query. Raises BrokenBody, since ComfyUI answers its bare 500 there."""
+    given = request.query_params.get(name)
+    try:
+        return None if given is None else int(given)
+    except ValueError as error:
+        raise BrokenBody(f"{name} must be an integer") from error
+
+
+def as_json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(value), status, {"Content-Type": JSON, **(headers or {})})
+
+
+def raw_json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, {"Content-Type": JSON})
+
+
+def empty() -> Response:
+    """ComfyUI's 200 without a body has no Content-Type."""
+    return Response(status_code=200)

@@ -1,0 +1,111 @@
+"""One request carried to one worker, and its answer back, both as streams.
+
+What a client and a worker do at their ends shows at the other at once: a client that leaves closes the worker's
+connection, and a worker that dies in the middle of its answer cuts the client's, so that half a file is never taken
+for a whole one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.ports_relay import Answer, Wire
+from gateway.edge.headers import has_body
+
+
+class ClientGone(GatewayError):
+    """Nobody is left to answer; never leaves this module."""
+
+
+class Incoming:
+    """A request as it comes in: its body for the worker, and then the news that the client left."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = asyncio.Event()
+        self.touched = False
+        """Whether any of the body was taken, so that it cannot be sent to another worker."""
+        self.body: AsyncIterator[bytes] | None = self._body() if has_body(scope["headers"]) else None
+        if self.body is None:
+            self._ended.set()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        self.touched = True
+        try:
+            while True:
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                if chunk := message.get("body", b""):
+                    yield chunk
+                if not message.get("more_body", False):
+                    return
+        finally:
+            self._ended.set()
+
+    async def left(self) -> None:
+        """Returns when the client is gone; while the body is being read, its reader sees that first."""
+        await self._ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+class _Until:
+    """Cancels the body of the `async with` when the client leaves, and ends quietly then."""
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self._over = False
+        self._fired = False
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._watch = asyncio.create_task(self._incoming.left(), name="client leaves")
+        self._watch.add_done_callback(self._left)
+
+    def _left(self, watch: asyncio.Task[None]) -> None:
+        gone = not watch.cancelled() and watch.exception() is None
+        if gone and not self._over and self._task is not None:
+            self._fired = True
+            self._task.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._over = True
+        self._watch.cancel()
+        if not self._fired or self._task is None:
+            return kind is ClientGone
+        return self._task.uncancel() == 0 and kind is asyncio.CancelledError
+
+
+async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Incoming, send: Send) -> None:
+    """To the worker at `url`. Before the answer begins, WorkerRefused and WorkerSilent come out of here.
+
+    Afterwards a failure ends the response without its end, upon which the server cuts the connection.
+    """
+    request = wire.open(url, scope["method"], target, scope["headers"], incoming.body)
+    async with _Until(incoming), request as answer:
+        await _answer(answer, send)
+
+
+async def _answer(answer: Answer, send: Send) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    try:
+        async for chunk in answer.chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except GatewayError:
+        return
+    await send({"type": "http.response.body", "body": b""})
+
+
+def target_of(scope: Scope) -> bytes:
+    """Path and query as the client sent them: `%2F` is no slash."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return path + b"?" + query if query else path

@@ -1,0 +1,73 @@
+"""One table from exceptions to answers. What ComfyUI has an answer for gets that one, the rest its error shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.domain import errors
+from gateway.edge.bodies import as_json
+
+STATUS: Mapping[type[errors.GatewayError], int] = {
+    errors.BadRequest: 400,
+    errors.BrokenBody: 500,
+    errors.PromptRefused: 400,
+    errors.PromptConflict: 409,
+    errors.CallerQueueFull: 429,
+    errors.FarmQueueFull: 503,
+    errors.NotFound: 404,
+    errors.Forbidden: 403,
+    errors.BodyTooLarge: 413,
+    errors.WorkerError: 502,
+    errors.WorkerRefused: 502,
+    errors.WorkerSilent: 504,
+    errors.WorkerRejected: 502,
+    errors.NoWorker: 503,
+    errors.StoreUnavailable: 503,
+}
+_RETRY_AFTER = 5
+_BARE = "500 Internal Server Error\n\nServer got itself in trouble"
+"""aiohttp's words for what its handler raised; ComfyUI's clients know them (recording invalid.json)."""
+
+
+async def on_gateway_error(request: Request, error: Exception) -> Response:
+    status = status_of(error)
+    if isinstance(error, errors.BrokenBody):
+        return trouble()
+    if isinstance(error, errors.BodyTooLarge):
+        return Response(str(error), status, media_type="text/plain")
+    headers = {"Retry-After": str(_retry_after(error))} if status in (429, 503) else {}
+    if isinstance(error, errors.PromptRefused):
+        return as_json(error.body(), status, headers)
+    if isinstance(error, errors.WorkerRejected):
+        return Response(error.body, error.status, {"Content-Type": error.content_type or "text/plain"})
+    extra = {"field": error.field} if isinstance(error, errors.BadRequest) and error.field else {}
+    told = {"type": _kind(error), "message": str(error), "details": "", "extra_info": extra}
+    return Response(json.dumps({"error": told, "node_errors": {}}), status, headers, "application/json")
+
+
+async def on_anything(request: Request, error: Exception) -> Response:
+    return trouble()
+
+
+def trouble() -> Response:
+    return Response(_BARE, 500, {"Content-Type": "text/plain; charset=utf-8", "Connection": "close"})
+
+
+def status_of(error: Exception) -> int:
+    """By the most specific class that the table names."""
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+
+
+def _retry_after(error: Exception) -> int:
+    return math.ceil(getattr(error, "retry_after", 0) or _RETRY_AFTER)
+
+
+def _kind(error: Exception) -> str:
+    """`NoWorker` → `no_worker`."""
+    name = type(error).__name__
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

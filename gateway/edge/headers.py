@@ -1,0 +1,44 @@
+"""Reading ASGI headers: names are lowercase bytes there, and a header may come more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+def header(headers: RawHeaders, name: bytes) -> str | None:
+    """The first of that (lowercase) name, as ComfyUI's server takes it."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), None)
+
+
+def values(headers: RawHeaders, name: bytes) -> list[str]:
+    """The parts of a comma-separated header, in order, over all its lines."""
+    lines = [value.decode("latin-1") for key, value in headers if key == name]
+    return [part.strip() for line in lines for part in line.split(",") if part.strip()]
+
+
+def content_length(headers: RawHeaders) -> int | None:
+    """None when absent or no plain number."""
+    text = header(headers, b"content-length")
+    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def has_body(headers: RawHeaders) -> bool:
+    names = dict(headers)
+    return b"transfer-encoding" in names or (content_length(names.items()) or 0) > 0
+
+
+def accepts_gzip(headers: RawHeaders) -> bool:
+    """Whether `Accept-Encoding` names gzip (or `*`) and does not weigh it with 0."""
+    for part in values(headers, b"accept-encoding"):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() in ("gzip", "x-gzip", "*"):
+            return weight.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def matches(headers: RawHeaders, etag: str) -> bool:
+    """Whether `If-None-Match` names this ETag; compared weakly, as RFC 9110 section 13.1.2 has it."""
+    tags = values(headers, b"if-none-match")
+    return "*" in tags or etag.removeprefix("W/") in (tag.removeprefix("W/") for tag in tags)

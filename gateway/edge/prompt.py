@@ -1,0 +1,28 @@
+"""POST /prompt and GET /prompt."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.domain.submission import parse
+from gateway.edge.bodies import as_json, raw_json, read_json
+from gateway.edge.callers import Callers
+from gateway.flows.query import Query
+from gateway.flows.submit import Submit
+
+
+class PromptRoutes:
+    def __init__(self, submit: Submit, query: Query, callers: Callers) -> None:
+        self._submit = submit
+        self._query = query
+        self._callers = callers
+
+    async def post(self, request: Request) -> Response:
+        submission = parse(await read_json(request))
+        caller = self._callers.of(request.scope, submission.client_id)
+        reply = await self._submit(submission, caller)
+        return raw_json(reply.body, reply.status)
+
+    async def get(self, request: Request) -> Response:
+        return as_json({"exec_info": {"queue_remaining": await self._query.remaining()}})

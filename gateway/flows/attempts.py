@@ -1,0 +1,175 @@
+"""One try at a prompt on one worker: posting it, finding out what became of it, ending it, giving it up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from gateway.domain import records
+from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
+from gateway.domain.ids import AttemptId
+from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
+from gateway.domain.outputs import files_in
+from gateway.domain.placement import Placement
+from gateway.domain.ports import Comfy, Ending, JobStore, PostAnswer, Recorder
+from gateway.domain.posting import body_for_worker
+from gateway.domain.workers import Worker
+from gateway.flows.pace import Pace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The worker has it, under the id `given`; the node errors are its own words."""
+
+    given: AttemptId
+    node_errors: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SaidNo:
+    answer: PostAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """The connection was refused: the worker knows nothing of it."""
+
+    error: WorkerRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """Sent, not answered, and not to be found there (yet)."""
+
+    error: WorkerSilent
+
+
+Verdict = Took | SaidNo | Unsent | Unheard
+
+
+class Place(Enum):
+    RUNNING = auto()
+    PENDING = auto()
+    ABSENT = auto()
+
+
+Whereabouts = Place | dict[str, Any]  # a record, once it has ended
+
+
+class Attempts:
+    def __init__(
+        self,
+        store: JobStore,
+        comfy: Comfy,
+        placement: Placement,
+        recorder: Recorder,
+        pace: Pace,
+        *,
+        max_attempts: int,
+        post_timeout: float,
+    ) -> None:
+        self._store = store
+        self._comfy = comfy
+        self._placement = placement
+        self._recorder = recorder
+        self._pace = pace
+        self._max_attempts = max_attempts
+        self._post_timeout = post_timeout
+
+    async def post(
+        self, worker: Worker, attempt: Attempt, kept: bytes, secrets: dict[str, Any], number: int
+    ) -> Verdict:
+        """Post an attempt that is on record and learn what the worker made of it; never posts twice."""
+        sid = worker.sid or attempt.id
+        body = body_for_worker(kept, secrets, sid=sid, prompt_id=attempt.prompt, attempt=attempt.id, number=number)
+        try:
+            answer = await self._comfy.post_prompt(worker.url, body, self._post_timeout)
+        except WorkerRefused as error:
+            return Unsent(error)
+        except WorkerSilent as error:
+            return Took(attempt.id, b"{}") if await self._found(worker, attempt) else Unheard(error)
+        if answer.status == 200:
+            return _took(answer, attempt)
+        if answer.status >= 500 and await self._found(worker, attempt):
+            return Took(attempt.id, b"{}")  # a 500 does not mean that it is not queued (contract 2.4)
+        return SaidNo(answer)
+
+    async def whereabouts(self, worker: Worker, id: AttemptId) -> Whereabouts:
+        """Queue first, then history: what moves on is not missed. Raises WorkerError."""
+        queue = await self._comfy.queue(worker.url)
+        if id in queue:
+            return Place.RUNNING if id in queue.running else Place.PENDING
+        record = await self._comfy.history(worker.url, id)
+        return Place.ABSENT if record is None else record
+
+    async def end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
+        """A worker's record of the attempt is its prompt's, unless a bigger worker may do better."""
+        if records.out_of_memory(record) and self._has_bigger(job, worker):
+            await self._store.requeue(attempt, haunts=False, crashed=False, min_vram=worker.vram_total + 1)
+            self._recorder.requeued("out of memory")
+            return
+        outcome = records.outcome_of(record)
+        public = records.public(record, job, attempt.id)
+        if files := files_in(public["outputs"]):
+            await self._store.note_files(worker.name, files)
+        if await self._finish(job, attempt, outcome, public):
+            self._recorder.ended(outcome, records.ran_seconds(record), job.attempts)
+        else:
+            self._recorder.stale()
+
+    async def abandon(self, job: Job, attempt: Attempt, why: str, *, haunts: bool, crashed: bool) -> None:
+        """The attempt came to nothing: its prompt waits again, or ends if it was to be interrupted or kills workers."""
+        if job.interrupting:
+            await self.end_here(job, attempt, Outcome.INTERRUPTED, why)
+        elif crashed and job.crashes + 1 >= self._max_attempts:
+            tries = job.crashes + 1
+            await self.end_here(job, attempt, Outcome.FAILED, f"Given up: {tries} workers were lost with it ({why}).")
+        elif await self._store.requeue(attempt, haunts=haunts, crashed=crashed) is not None:
+            log.warning("prompt %s waits again: %s", job.id, why)
+            self._recorder.requeued("crash" if crashed else "unanswered")
+            return
+        if haunts:
+            await self._store.bury(attempt.worker, attempt.id)
+
+    async def give_back(self, attempt: Attempt) -> None:
+        """The worker was made to forget it: the prompt waits again."""
+        await self._store.requeue(attempt, haunts=False, crashed=False)
+
+    async def end_here(self, job: Job, attempt: Attempt | None, outcome: Outcome, why: str) -> None:
+        """An end that no worker told."""
+        if await self._finish(job, attempt, outcome, records.made(job, outcome, why, time.time())):
+            self._recorder.ended(outcome, 0.0, job.attempts)
+
+    async def take_back(self, worker: Worker, id: AttemptId) -> None:
+        """See to it that this id does not run there: out of the queue, or interrupted. Raises WorkerError."""
+        await self._comfy.dequeue(worker.url, id)
+        if await self.whereabouts(worker, id) is Place.RUNNING:
+            await self._comfy.interrupt(worker.url, id)
+
+    async def _finish(self, job: Job, attempt: Attempt | None, outcome: Outcome, record: records.Record) -> bool:
+        self._pace.ended()
+        summary = json.dumps(records.summary(job, record, outcome)).encode()
+        return await self._store.finish(job.id, attempt, Ending(outcome, json.dumps(record).encode(), summary))
+
+    async def _found(self, worker: Worker, attempt: Attempt) -> bool:
+        try:
+            return await self.whereabouts(worker, attempt.id) is not Place.ABSENT
+        except WorkerError:
+            return False
+
+    def _has_bigger(self, job: Job, worker: Worker) -> bool:
+        able = self._placement.able(job.demand)
+        return job.ooms < MAX_OOM_RETRIES and any(other.vram_total > worker.vram_total for other in able)
+
+
+def _took(answer: PostAnswer, attempt: Attempt) -> Took:
+    """Workers from before July 2025 mint an id of their own (contract 2.1)."""
+    told = json.loads(answer.body)
+    given = told.get("prompt_id", attempt.id)
+    return Took(AttemptId(str(given)), json.dumps(told.get("node_errors", {})).encode())

@@ -1,0 +1,109 @@
+"""Draining the queue: the leading replica asks placement for the next prompt and posts it, one to a free worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from gateway.domain.errors import WorkerRefused
+from gateway.domain.ids import AttemptId, new_attempt_id
+from gateway.domain.jobs import Attempt, Job, Outcome
+from gateway.domain.placement import Chosen, Placement
+from gateway.domain.ports import JobStore, PostAnswer, Recorder, Won
+from gateway.domain.workers import Probe, Worker, probed
+from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
+from gateway.flows.mirror import Mirror
+from gateway.flows.sharing import Tasks
+
+log = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """`tick` places all that can be placed. Two replicas that both believe to lead do no harm: claims are atomic."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        mirror: Mirror,
+        placement: Placement,
+        attempts: Attempts,
+        tasks: Tasks,
+        recorder: Recorder,
+        *,
+        leads: Callable[[], bool],
+        reread: Callable[[Worker], None],
+    ) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._placement = placement
+        self._attempts = attempts
+        self._tasks = tasks
+        self._recorder = recorder
+        self._leads = leads
+        self._reread = reread
+
+    async def tick(self) -> None:
+        lost: set[str] = set()
+        while self._leads():
+            began = time.perf_counter()
+            chosen = self._placement.decide()
+            took = time.perf_counter() - began
+            if chosen is None or chosen.id in lost:
+                return
+            if await self._claim(chosen, took):
+                continue
+            lost.add(chosen.id)  # what we knew was old: read on, and choose the same at most once more
+            await self._mirror.fresh()
+
+    async def _claim(self, chosen: Chosen, decided: float) -> bool:
+        attempt = Attempt(chosen.id, chosen.worker, new_attempt_id())
+        won = await self._store.claim(attempt, json.dumps(chosen.reasons))
+        if not isinstance(won, Won):
+            return False
+        job, worker = self._mirror.jobs[chosen.id], self._mirror.workers[chosen.worker]
+        now = time.time()
+        self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))
+        self._placement.runs(job.id, worker.name, job.demand)
+        self._recorder.dispatched("queue", time.time() - job.created_at, decided)
+        self._tasks.start(self._post(job, attempt, worker, won), f"post {job.id}")
+        return True
+
+    async def _post(self, job: Job, attempt: Attempt, worker: Worker, won: Won) -> None:
+        verdict = await self._attempts.post(worker, attempt, won.body, dict(won.secrets), won.attempts)
+        match verdict:
+            case Took(given, _):
+                await confirm(self._store, self._attempts, worker, attempt, given)
+            case SaidNo(answer):
+                await self._rejected(job, attempt, worker, answer)
+            case Unsent(error):
+                self._lost_sight(worker, error)
+                await self._attempts.abandon(job, attempt, str(error), haunts=False, crashed=False)
+            case Unheard(error):
+                await self._attempts.abandon(job, attempt, str(error), haunts=True, crashed=False)
+
+    async def _rejected(self, job: Job, attempt: Attempt, worker: Worker, answer: PostAnswer) -> None:
+        """The rejection came after the client's 200: somebody else who can, else the end, with the worker's words."""
+        self._reread(worker)
+        refused_by = job.refused_by | {worker.name}
+        if any(other.name not in refused_by for other in self._placement.able(job.demand)):
+            await self._store.requeue(attempt, haunts=False, crashed=False, refused_by=refused_by)
+            self._recorder.requeued("refused")
+        else:
+            await self._attempts.end_here(job, attempt, Outcome.FAILED, answer.body.decode(errors="replace"))
+
+    def _lost_sight(self, worker: Worker, error: WorkerRefused) -> None:
+        self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
+
+
+async def confirm(
+    store: JobStore, attempts: Attempts, worker: Worker, attempt: Attempt, given: AttemptId, **more: bytes
+) -> bool:
+    """Record that the worker has it; if that is not wanted any more, take it back. Whether it is still wanted."""
+    told = await store.posted(attempt, given, more)
+    if told == "gone":
+        await store.bury(worker.name, given)
+    if told != "ok":
+        await attempts.take_back(worker, given)
+    return told != "gone"

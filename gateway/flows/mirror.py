@@ -1,0 +1,172 @@
+"""What this replica knows of all prompts and workers: a copy of the store that is never older than the last `fresh`.
+
+Every change in the store has a version; `fresh` reads what came since ours. A request that calls it sees all that
+was true when it arrived, and requests of one moment share one check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.jobs import Attempt, Ended, Job, Outcome, Queued, attempt_of, is_live
+from gateway.domain.placement import Placement, Waiting
+from gateway.domain.ports import ChangeFeed, Changes, FarmStore
+from gateway.domain.workers import Worker
+from gateway.flows.catalogues import Catalogues
+from gateway.flows.sharing import Shared
+
+CANCELLED_KEPT = 1000
+_UNREAD = -1
+
+
+class Mirror:
+    def __init__(self, feed: ChangeFeed, farm: FarmStore, catalogues: Catalogues, placement: Placement) -> None:
+        self._feed = feed
+        self._farm = farm
+        self._catalogues = catalogues
+        self._placement = placement
+        self._listeners: list[Callable[[], None]] = []
+        self.version = _UNREAD
+        self.waits = "0"
+        self.jobs: dict[PromptId, Job] = {}
+        self.workers: dict[WorkerName, Worker] = {}
+        self.home: WorkerName | None = None
+        self.live: dict[PromptId, Job] = {}
+        self.accepted: dict[PromptId, Job] = {}
+        self.cancelled: dict[PromptId, Job] = {}
+        self._on: dict[WorkerName, set[PromptId]] = {}
+        self._history: list[tuple[int, PromptId]] = []
+        self.fresh = Shared(self._sync)
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each sync that brought something."""
+        self._listeners.append(changed)
+
+    async def follow(self, patience: float) -> None:
+        """Wait for something new, at most `patience` seconds, and take it in."""
+        if self.version != _UNREAD:
+            await self._feed.wait(self.version, patience)
+        await self.fresh()
+
+    @property
+    def history(self) -> list[PromptId]:
+        """Ended prompts that have a record, the oldest first."""
+        return [id for _, id in self._history]
+
+    def on(self, worker: WorkerName) -> list[tuple[Job, Attempt]]:
+        """The prompts that hold a slot of this worker."""
+        held = ((self.jobs[id], attempt_of(self.jobs[id])) for id in self._on.get(worker, ()))
+        return [(job, attempt) for job, attempt in held if attempt]
+
+    def believe(self, worker: Worker) -> None:
+        """Take what this replica itself just found out about a worker for true, until the store says otherwise."""
+        if worker.name in self.workers:
+            self.workers[worker.name] = worker
+            self._placement.worker_seen(worker)
+
+    async def _sync(self) -> None:
+        while True:
+            changes = await self._feed.since(self.version)
+            if changes.everything or self.version == _UNREAD:
+                await self._read_everything(changes)
+            elif changes.version == self.version:
+                self.waits = changes.waits
+                return
+            else:
+                await self._take(changes)
+            for changed in self._listeners:
+                changed()
+
+    async def _take(self, changes: Changes) -> None:
+        if changes.workers:
+            await self._read_workers()
+        if changes.prompts:
+            for id, job in (await self._feed.jobs(list(changes.prompts))).items():
+                self._put(id, job)
+        self.version, self.waits = changes.version, changes.waits
+
+    async def _read_everything(self, changes: Changes) -> None:
+        await self._read_workers()
+        ids = await self._feed.all_ids()
+        for id in self.jobs.keys() - set(ids):
+            self._put(id, None)
+        for id, job in (await self._feed.jobs(ids)).items():
+            self._put(id, job)
+        self.version, self.waits = changes.version, changes.waits
+
+    async def _read_workers(self) -> None:
+        seen = await self._farm.workers()
+        for name, worker in seen.items():
+            if worker.catalogue_digest:
+                seen[name] = replace(worker, catalogue=await self._catalogues.load(worker.catalogue_digest))
+        self._catalogues.retain(worker.catalogue_digest for worker in seen.values())
+        for name in self.workers.keys() - seen.keys():
+            self._placement.worker_gone(name)
+        self.workers = seen
+        self.home = await self._farm.home()
+        for worker in seen.values():
+            self._placement.worker_seen(worker)
+
+    def _put(self, id: PromptId, job: Job | None) -> None:
+        self._unlist(id, self.jobs.pop(id, None))
+        if job is None or isinstance(job.state, Ended):
+            self._placement.gone(id, time.time())
+        if job is not None:
+            self._list(job)
+
+    def _list(self, job: Job) -> None:
+        if isinstance(job.state, Ended) and job.state.outcome is Outcome.CANCELLED:
+            self.cancelled[job.id] = job
+            if len(self.cancelled) > CANCELLED_KEPT:
+                del self.cancelled[next(iter(self.cancelled))]
+            return
+        self.jobs[job.id] = job
+        if isinstance(job.state, Ended):
+            insort(self._history, (job.state.place, job.id))
+            return
+        (self.live if is_live(job) else self.accepted)[job.id] = job
+        if (attempt := attempt_of(job)) is not None:
+            self._on.setdefault(attempt.worker, set()).add(job.id)
+        self._place(job)
+
+    def _unlist(self, id: PromptId, job: Job | None) -> None:
+        self.cancelled.pop(id, None)
+        if job is None:
+            return
+        self.live.pop(id, None)
+        self.accepted.pop(id, None)
+        if (attempt := attempt_of(job)) is not None:
+            self._on[attempt.worker].discard(id)
+        if isinstance(job.state, Ended):
+            entry = (job.state.place, id)
+            at = bisect_left(self._history, entry)
+            if self._history[at : at + 1] == [entry]:
+                del self._history[at]
+
+    def _place(self, job: Job) -> None:
+        if isinstance(job.state, Queued):
+            waiting = Waiting(job.id, job.demand, job.caller, job.order, job.seq, job.refused_by)
+            self._placement.waits(waiting, time.time())
+        elif (attempt := attempt_of(job)) is not None:
+            self._placement.runs(job.id, attempt.worker, job.demand)
+
+
+async def until(mirror: Mirror, true: Callable[[], bool], timeout: float) -> bool:
+    """Wait until `true()` holds for the mirror, at most `timeout` seconds; whether it does."""
+    deadline = time.monotonic() + timeout
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+        await mirror.fresh()
+    return True
+
+
+def by_number(jobs: Iterable[Job]) -> list[Job]:
+    """In the order in which one ComfyUI would run them."""
+    return sorted(jobs, key=lambda job: (job.order, job.id))

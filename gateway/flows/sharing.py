@@ -1,0 +1,74 @@
+"""Work that callers share, and tasks that somebody owns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Shared:
+    """One run serves all who asked before it began: `await shared()` returns after a run that started later."""
+
+    def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._run = run
+        self._next: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._serve(), name="shared run")
+        await asyncio.shield(self._next)
+
+    async def _serve(self) -> None:
+        while (asked := self._next) is not None:
+            self._next = None
+            try:
+                await self._run()
+            except Exception as error:  # noqa: BLE001 - handed to all who wait
+                asked.set_exception(error)
+                asked.exception()  # so that nobody waiting is no warning
+            except BaseException:
+                asked.cancel()
+                raise
+            else:
+                asked.set_result(None)
+
+
+class Tasks:
+    """Owns background tasks: each is named, a failure is logged, and none outlives `close`."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        if self._closed:
+            work.close()
+            raise RuntimeError(f"{name}: too late, the gateway is closing")
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def close(self, grace: float) -> None:
+        """Let running tasks end within `grace` seconds, then cancel them."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)

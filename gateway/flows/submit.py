@@ -1,0 +1,265 @@
+"""POST /prompt: validated as ComfyUI validates it, on record before any worker is told, answered once.
+
+A free worker that fits gives its own answer, byte for byte. When all that fit are busy, the graph is checked here:
+good ones wait, doubtful ones are put to a worker, whose word counts. When those that could are away, it is held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.domain import posting
+from gateway.domain.callers import Caller
+from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, StoreUnavailable
+from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
+from gateway.domain.jobs import Attempt
+from gateway.domain.placement import Chosen, Placement
+from gateway.domain.ports import (
+    CallerFull,
+    Conflict,
+    FarmFull,
+    JobStore,
+    Limits,
+    New,
+    NewPrompt,
+    PostAnswer,
+    Recorder,
+    SameAgain,
+    SlotLost,
+)
+from gateway.domain.submission import Submission
+from gateway.domain.validation import Valid, validate
+from gateway.domain.workers import Probe, Worker, probed
+from gateway.domain.workflow import output_nodes, read
+from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
+from gateway.flows.catalogues import Catalogues
+from gateway.flows.dispatch import confirm
+from gateway.flows.inquire import Inquire
+from gateway.flows.mirror import Mirror
+from gateway.flows.pace import Pace
+
+log = logging.getLogger(__name__)
+
+_DECISIONS = 8
+"""How often a decision may be overtaken by another replica's before the prompt just waits in line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: bytes
+
+
+class Submit:
+    def __init__(
+        self,
+        store: JobStore,
+        mirror: Mirror,
+        placement: Placement,
+        catalogues: Catalogues,
+        attempts: Attempts,
+        inquire: Inquire,
+        pace: Pace,
+        recorder: Recorder,
+        *,
+        limits: Limits,
+        patience: float,
+    ) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._placement = placement
+        self._catalogues = catalogues
+        self._attempts = attempts
+        self._inquire = inquire
+        self._pace = pace
+        self._recorder = recorder
+        self._limits = limits
+        self._patience = patience
+
+    async def __call__(self, submission: Submission, caller: Caller) -> Reply:
+        """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded."""
+        await self._mirror.fresh()
+        new = self._read(submission, caller)
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                reply = await self._take(new, submission)
+            except SameAgain:
+                reply = await self._same_again(new, deadline)
+            except Conflict as error:
+                raise _conflict(new) from error
+            except (CallerFull, FarmFull) as error:
+                raise self._full(error) from error
+            if reply is not None:
+                if reply.status == 200:
+                    self._recorder.accepted()
+                else:
+                    self._recorder.refused("worker")
+                return reply
+
+    def _read(self, submission: Submission, caller: Caller) -> NewPrompt:
+        extra_data, secrets = posting.split_secrets(submission.extra_data)
+        id = submission.prompt_id if submission.prompt_id is not None else new_prompt_id()
+        outputs = output_nodes(submission.graph, self._catalogues.nodes)
+        return NewPrompt(
+            id=id,
+            digest=posting.digest(submission),
+            number=_number(submission),
+            client_id=submission.client_id,
+            peer=caller.peer,
+            demand=read(submission.graph, self._catalogues.nodes),
+            body=posting.kept_body(submission, extra_data),
+            tail=posting.queue_tail(id, submission.graph, extra_data, outputs),
+            secrets=secrets,
+        )
+
+    async def _take(self, new: NewPrompt, submission: Submission) -> Reply | None:
+        if new.id in self._mirror.jobs:
+            await self._store.accept(new, self._limits)  # raises what a known id deserves
+        refused: dict[WorkerName, PostAnswer] = {}
+        for _ in range(_DECISIONS):
+            chosen = self._placement.place(new.demand, refused_by=frozenset(refused))
+            if chosen is None:
+                break
+            try:
+                reply = await self._post(new, submission, chosen, refused)
+            except SlotLost:
+                await self._mirror.fresh()
+                continue
+            if reply is not None:
+                return reply
+        if refused:
+            return await self._refused(new, refused)
+        return await self._wait_in_line(new, submission)
+
+    async def _refused(self, new: NewPrompt, refused: Mapping[WorkerName, PostAnswer]) -> Reply:
+        """The free ones said no; a busy one may have what they lack, and then it waits for that one."""
+        others = [w for w in self._placement.able(new.demand) if w.answers and w.name not in refused]
+        answer = await self._inquire.ask(new, others)
+        if answer is not None and answer.status == 200:
+            return await self._hold(replace(new, refused_by=frozenset(refused)))
+        first = next(iter(refused.values()))
+        return Reply(first.status, first.body)
+
+    async def _post(
+        self, new: NewPrompt, submission: Submission, chosen: Chosen, refused: dict[WorkerName, PostAnswer]
+    ) -> Reply | None:
+        """On a free worker; None when somebody else is to be asked. An answer of "no" is kept in `refused`."""
+        worker = self._mirror.workers[chosen.worker]
+        attempt = Attempt(new.id, worker.name, new_attempt_id())
+        shown = self._as_shown(new, submission, worker)
+        self._placement.runs(new.id, worker.name, new.demand)
+        try:
+            record = await self._store.accept_on(shown, attempt, self._mirror.waits)
+        except BaseException:
+            self._placement.gone(new.id, time.time())
+            raise
+        verdict = await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1)
+        match verdict:
+            case Took(given, node_errors):
+                return await self._took(shown, record, worker, attempt, given, node_errors)
+            case SaidNo(answer):
+                await self._store.drop(attempt, haunts=False)
+                refused[worker.name] = answer
+            case Unsent(error):
+                self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
+                await self._store.drop(attempt, haunts=False)
+            case Unheard(error):
+                log.warning("prompt %s: %s did not answer: %s", new.id, worker.name, error)
+                self._mirror.believe(probed(worker, Probe.MISSED, time.time(), str(error)))
+                await self._store.drop(attempt, haunts=True)
+        self._placement.gone(new.id, time.time())
+        return None
+
+    async def _took(
+        self, new: NewPrompt, record: New, worker: Worker, attempt: Attempt, given: Any, node_errors: bytes
+    ) -> Reply | None:
+        wanted = await confirm(self._store, self._attempts, worker, attempt, given, node_errors=node_errors)
+        if not wanted:
+            return None
+        return Reply(200, posting.answer(new.id, record.number, node_errors))
+
+    async def _wait_in_line(self, new: NewPrompt, submission: Submission) -> Reply | None:
+        """No worker is free for it."""
+        able = [w for w in self._placement.able(new.demand) if self._inquire.counts_on(w)]
+        if not able:
+            return await self._nobody_can(new, submission)
+        for nodes in {id(w.catalogue): w.catalogue.nodes for w in able if w.catalogue}.values():
+            verdict = validate(submission.graph, nodes, targets=submission.targets)
+            if isinstance(verdict, Valid):
+                return await self._hold(_with_verdict(new, submission, verdict))
+        if not any(worker.answers for worker in able):
+            return await self._hold(new)
+        return await self._ask(new, [worker for worker in able if worker.answers])
+
+    async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
+        up = [worker for worker in self._mirror.workers.values() if worker.answers]
+        if await self._inquire.read_afresh(up):
+            new = replace(new, demand=read(submission.graph, self._catalogues.nodes))
+            if self._placement.able(new.demand):
+                return await self._take(new, submission)
+        if not up or self._inquire.may_come_back(self._mirror.workers.values()):
+            return await self._hold(new)
+        return await self._ask(new, up)
+
+    async def _ask(self, new: NewPrompt, workers: list[Worker]) -> Reply | None:
+        """Put a doubtful prompt to a worker; if it is good after all, it waits in line like any other."""
+        answer = await self._inquire.ask(new, workers)
+        if answer is None:
+            return await self._hold(new)
+        if answer.status != 200:
+            return Reply(answer.status, answer.body)
+        node_errors = json.dumps(json.loads(answer.body).get("node_errors", {})).encode()
+        return await self._hold(replace(new, node_errors=node_errors))
+
+    async def _hold(self, new: NewPrompt) -> Reply:
+        record = await self._store.accept(new, self._limits)
+        return Reply(200, posting.answer(new.id, record.number, new.node_errors))
+
+    async def _same_again(self, new: NewPrompt, deadline: float) -> Reply | None:
+        """The first answer once more; None when the first was a refusal: then this one is the first."""
+        while (known := await self._store.known(new.id)) is not None:
+            if not known.accepted:
+                return Reply(200, posting.answer(new.id, known.number, known.node_errors))
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(f"prompt {new.id} is still being validated")
+            await asyncio.sleep(0.05)
+        return None
+
+    def _as_shown(self, new: NewPrompt, submission: Submission, worker: Worker) -> NewPrompt:
+        """With the values converted as this worker converts them."""
+        nodes = worker.catalogue.nodes if worker.catalogue else {}
+        verdict = validate(submission.graph, nodes, targets=submission.targets)
+        return _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
+
+    def _full(self, error: CallerFull | FarmFull) -> CallerQueueFull | FarmQueueFull:
+        after = self._pace.until_room()
+        if isinstance(error, CallerFull):
+            self._recorder.refused("caller full")
+            details = f"{self._limits.max_queue_per_caller} of your prompts are waiting already."
+            return CallerQueueFull("queue_full", "Your queue is full", details=details, retry_after=after)
+        self._recorder.refused("farm full")
+        return FarmQueueFull("queue_full", "The queue is full", details="Try again later.", retry_after=after)
+
+
+def _number(submission: Submission) -> str:
+    if submission.number is not None:
+        return json.dumps(submission.number)
+    return "front" if submission.front else "auto"
+
+
+def _with_verdict(new: NewPrompt, submission: Submission, verdict: Valid) -> NewPrompt:
+    extra_data, _ = posting.split_secrets(submission.extra_data)
+    tail = posting.queue_tail(new.id, verdict.graph, extra_data, verdict.outputs)
+    return replace(new, tail=tail, node_errors=json.dumps(verdict.node_errors).encode())
+
+
+def _conflict(new: NewPrompt) -> PromptConflict:
+    details = f"prompt_id {new.id} is taken by another prompt"
+    return PromptConflict("prompt_id_conflict", "prompt_id is already in use", details=details)

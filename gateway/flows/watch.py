@@ -1,0 +1,139 @@
+"""The prompts on one worker, from the post to the end, by asking the worker; its events only make us ask sooner.
+
+What a worker holds is read in the order queue, then history: a prompt that moves on cannot be missed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from gateway.domain.ids import AttemptId
+from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Running
+from gateway.domain.ports import Comfy, JobStore
+from gateway.domain.workers import Down, Worker
+from gateway.flows.attempts import Attempts, Place
+from gateway.flows.mirror import Mirror
+
+_FIRST_LOOK = 0.1
+_LAST_LOOK = 2.0
+_DEEP_EVERY = 10.0
+_INTERRUPT_AGAIN = 3.0
+
+
+@dataclass(slots=True)
+class _Sight:
+    """What was seen of one attempt, and when to look again (on `Watch`'s clock)."""
+
+    since: float
+    look_at: float
+    deep_at: float
+    interrupt_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Watch:
+    store: JobStore
+    comfy: Comfy
+    mirror: Mirror
+    attempts: Attempts
+    alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
+    clock: Callable[[], float] = time.monotonic
+    _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
+
+    async def look(self, worker: Worker) -> None:
+        """Do what is due for each prompt that holds a slot of this worker."""
+        held = self.mirror.on(worker.name)
+        self._forget({attempt.id for _, attempt in held})
+        for job, attempt in held:
+            if isinstance(worker.liveness, Down):
+                await self._bereaved(job, attempt, worker)
+            elif _posted(job):
+                await self._check(job, attempt, worker)
+            else:
+                await self._unanswered(job, attempt, worker)
+        await self._lay_to_rest(worker)
+
+    def hurry(self, attempt: str | None = None) -> None:
+        """Something happened to this attempt, or to any: look at once."""
+        for id, sight in self._sights.items():
+            if attempt in (None, id):
+                sight.look_at = 0.0
+
+    def next_look(self) -> float:
+        """Seconds until something is due."""
+        return max(
+            0.0, min((s.look_at for s in self._sights.values()), default=_LAST_LOOK + self.clock()) - self.clock()
+        )
+
+    async def _check(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        now = self.clock()
+        first = _Sight(now, now + _FIRST_LOOK, now + _FIRST_LOOK)
+        sight = self._sights.setdefault(attempt.id, first)
+        if now < sight.look_at:
+            return
+        sight.look_at = now + min(_LAST_LOOK, _FIRST_LOOK + (now - sight.since) / 10)
+        if job.interrupting and now >= sight.interrupt_at:
+            sight.interrupt_at = now + _INTERRUPT_AGAIN
+            await self.attempts.take_back(worker, attempt.id)
+        record = await self.comfy.history(worker.url, attempt.id)
+        if record is not None:
+            await self.attempts.end(job, attempt, record, worker)
+        elif now >= sight.deep_at or not await self.comfy.remaining(worker.url, _LAST_LOOK * 5):
+            sight.deep_at = now + _DEEP_EVERY
+            await self._find(job, attempt, worker)
+
+    async def _find(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        where = await self.attempts.whereabouts(worker, attempt.id)
+        if where is Place.RUNNING:
+            if isinstance(job.state, Assigned):
+                await self.store.started(attempt)
+        elif where is Place.ABSENT:
+            await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
+        elif isinstance(where, dict):
+            await self.attempts.end(job, attempt, where, worker)
+
+    async def _bereaved(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """Its worker is down. The crash is charged to what ran there, not to what waited behind others."""
+        if isinstance(job.state, Accepted):
+            if not await self.alive(job.state.owner):
+                await self.store.drop(attempt, haunts=True)
+            return
+        if not _posted(job) and isinstance(job.state, Assigned) and await self.alive(job.state.owner):
+            return  # whoever posts it hears the same
+        ran = isinstance(job.state, Running) or (_posted(job) and not worker.foreign)
+        await self.attempts.abandon(job, attempt, f"{worker.name} went down", haunts=True, crashed=ran)
+
+    async def _unanswered(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        """On its way to the worker in the hands of a replica; when that one is dead, find out how far it came."""
+        owner = job.state.owner if isinstance(job.state, Accepted | Assigned) else ""
+        if await self.alive(owner):
+            return
+        where = await self.attempts.whereabouts(worker, attempt.id)
+        if isinstance(job.state, Accepted):
+            await self.store.drop(attempt, haunts=True)  # its client never had a 200
+        elif where is Place.ABSENT:
+            await self.attempts.abandon(job, attempt, "its gateway died while posting it", haunts=True, crashed=False)
+        else:
+            await self.store.posted(attempt, attempt.id, {})
+
+    async def _lay_to_rest(self, worker: Worker) -> None:
+        """Attempts that were given up and show on the worker after all."""
+        if not worker.answers or not worker.remaining:
+            return
+        buried = await self.store.buried(worker.name)
+        if not buried:
+            return
+        queue = await self.comfy.queue(worker.url)
+        for id in buried:
+            if id in queue:
+                await self.attempts.take_back(worker, id)
+
+    def _forget(self, kept: set[AttemptId]) -> None:
+        for id in self._sights.keys() - kept:
+            del self._sights[id]
+
+
+def _posted(job: Job) -> bool:
+    return isinstance(job.state, Running) or (isinstance(job.state, Assigned) and job.state.posted)

@@ -1,0 +1,113 @@
+"""Every metric, declared once, on a registry of the app's own; and the Recorder through which flows report facts.
+
+No prompt_id, file name or caller is ever a label.
+"""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from gateway.domain.jobs import Assigned, Queued, Running
+from gateway.domain.workers import Worker
+from gateway.flows.mirror import Mirror
+
+_JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STATES = ("unknown", "up", "suspect", "down", "halfopen", "draining")
+
+
+class Metrics:
+    """The declarations. Times in seconds, sizes in bytes."""
+
+    def __init__(self) -> None:
+        r = self.registry = CollectorRegistry()
+        name = "comfygw_{}".format
+        self.accepted = Counter(name("prompts_accepted_total"), "Prompts answered with a 200", registry=r)
+        self.refused = Counter(name("prompts_refused_total"), "Prompts not taken", ["reason"], registry=r)
+        self.jobs = Counter(name("jobs_total"), "Prompts that ended", ["outcome"], registry=r)
+        self.queue_time = Histogram(name("job_queue_seconds"), "From accepted to claimed", buckets=_JOB, registry=r)
+        self.run_time = Histogram(name("job_run_seconds"), "From started to ended", buckets=_JOB, registry=r)
+        self.attempts = Histogram(name("job_attempts"), "Attempts per prompt", buckets=(1, 2, 3, 5, 10), registry=r)
+        self.requeued = Counter(name("jobs_requeued_total"), "Attempts given up", ["reason"], registry=r)
+        self.stale = Counter(name("fence_rejected_total"), "News of attempts that were not current", registry=r)
+        self.decision = Histogram(name("dispatch_decision_seconds"), "One decision", buckets=_FAST, registry=r)
+        self.reason = Counter(name("dispatch_reason_total"), "Prompts placed, by way", ["reason"], registry=r)
+        self.idle_gap = Histogram(
+            name("worker_idle_gap_seconds"), "A worker free while a prompt waited", buckets=(*_FAST, 5), registry=r
+        )
+        self.redis = Histogram(name("redis_seconds"), "One operation on the state", ["op"], buckets=_FAST, registry=r)
+        self.requests = Histogram(
+            name("overhead_seconds"), "One request, by route", ["route"], buckets=_REQUEST, registry=r
+        )
+        self.lag = Histogram(name("event_loop_lag_seconds"), "The event loop's delay", buckets=_FAST, registry=r)
+        self.queue = Gauge(name("queue_jobs"), "Prompts, by state", ["state"], registry=r)
+        self.queue_bytes = Gauge(name("queue_bytes"), "Bytes of waiting prompts", registry=r)
+        self.oldest = Gauge(name("queue_oldest_seconds"), "Age of the oldest waiting prompt", registry=r)
+        self.history = Gauge(name("history_records"), "Ended prompts that are kept", registry=r)
+        self.worker_state = Gauge(name("worker_state"), "1 for the state it is in", ["worker", "state"], registry=r)
+        self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
+        self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
+        self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
+
+    def exposition(self, mirror: Mirror) -> tuple[bytes, str]:
+        """The body of GET /metrics, with the gauges as of now, and its Content-Type."""
+        self._count(mirror)
+        for gauge in (self.worker_state, self.busy, self.foreign, self.vram_free):
+            gauge.clear()
+        for worker in mirror.workers.values():
+            self._look_at(worker, busy=bool(mirror.on(worker.name)))
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _count(self, mirror: Mirror) -> None:
+        states = [job.state for job in mirror.live.values()]
+        waiting = [job for job in mirror.live.values() if isinstance(job.state, Queued)]
+        self.queue.labels("queued").set(len(waiting))
+        self.queue.labels("assigned").set(sum(isinstance(state, Assigned) for state in states))
+        self.queue.labels("running").set(sum(isinstance(state, Running) for state in states))
+        self.queue_bytes.set(sum(job.size for job in waiting))
+        self.oldest.set(time.time() - min((job.created_at for job in waiting), default=time.time()))
+        self.history.set(len(mirror.history))
+
+    def _look_at(self, worker: Worker, *, busy: bool) -> None:
+        now = "draining" if worker.draining else type(worker.liveness).__name__.lower()
+        for state in _STATES:
+            self.worker_state.labels(worker.name, state).set(state == now)
+        self.busy.labels(worker.name).set(busy)
+        self.foreign.labels(worker.name).set(worker.foreign)
+        self.vram_free.labels(worker.name).set(worker.vram_free)
+
+
+class PrometheusRecorder:
+    """ports.Recorder over Metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def accepted(self) -> None:
+        self._metrics.accepted.inc()
+
+    def refused(self, reason: str) -> None:
+        self._metrics.refused.labels(reason).inc()
+
+    def dispatched(self, reason: str, waited: float, decided: float) -> None:
+        self._metrics.reason.labels(reason).inc()
+        self._metrics.queue_time.observe(max(0.0, waited))
+        self._metrics.decision.observe(decided)
+
+    def ended(self, outcome: str, ran: float, attempts: int) -> None:
+        self._metrics.jobs.labels(outcome).inc()
+        self._metrics.run_time.observe(max(0.0, ran))
+        self._metrics.attempts.observe(attempts)
+
+    def requeued(self, reason: str) -> None:
+        self._metrics.requeued.labels(reason).inc()
+
+    def stale(self) -> None:
+        self._metrics.stale.inc()
+
+    def idle_gap(self, seconds: float) -> None:
+        self._metrics.idle_gap.observe(max(0.0, seconds))

@@ -1,0 +1,33 @@
+"""Where the gateway answers otherwise than one ComfyUI, on purpose. Whatever is not listed here must be the same."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Difference = Literal[
+    "reused-id",
+    "mask-without-original",
+    "farm-names",
+    "get-interrupt",
+    "any-id",
+    "poison",
+    "jobs",
+    "delete-one",
+    "history-query",
+    "post-view-metadata",
+]
+
+DIFFERENCES: dict[Difference, str] = {
+    "reused-id": "a prompt_id sent again with another prompt is 409; with the same prompt it runs once",
+    "mask-without-original": "a mask over a missing file is 400, where ComfyUI answers 200 for a file it never wrote",
+    "farm-names": "output names carry ~worker before the extension, because all workers write the same names",
+    "get-interrupt": "GET /interrupt works like the POST, as some documents show it",
+    "any-id": "an id that is no UUID is taken whatever the workers' version, because attempts have ids of their own",
+    "poison": "a body that would crash or wedge a worker is 400",
+    "jobs": "/api/jobs is served whatever version the workers have",
+    "delete-one": 'POST /queue {"delete": "<id>"} deletes that one, as some documents show it',
+    "history-query": "GET /history?prompt_id=<id> gives that one record, as some documents show it",
+    "post-view-metadata": "POST /view_metadata/{folder} works like the GET, as some documents show it",
+}
+
+assert set(DIFFERENCES) == set(get_args(Difference))

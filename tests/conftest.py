@@ -1,0 +1,46 @@
+"""Fixtures for all tests: the event loop's kind, and a state server for each test process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.servers import StateServer, leaks
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def state_url() -> Iterator[str]:
+    """One real server for each test process; `state` is what tests want."""
+    folder = Path(tempfile.mkdtemp(prefix="gw"))  # pytest's own folders are too long for a socket's path
+    server = StateServer(folder)
+    server.start()
+    yield server.url
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def state(state_url: str) -> Iterator[str]:
+    """The URL of an empty state; after the test no key in it may be there for ever by mistake."""
+    with redis.Redis.from_url(state_url) as client:
+        client.flushall()
+        yield state_url
+        assert leaks(client) == []
