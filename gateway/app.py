@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import aiohttp
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -40,9 +39,10 @@ from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
 from gateway.edge.routes import Endpoints, router
 from gateway.edge.view import Upload, View
-from gateway.flows.attempts import Attempts
+from gateway.flows.attempts import Attempts, Tries
 from gateway.flows.catalog import Catalog
 from gateway.flows.catalogues import Catalogues
+from gateway.flows.children import Children
 from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.farm import Farm
@@ -61,8 +61,7 @@ from gateway.loops import Loop, running
 from gateway.metrics import Metrics, PrometheusRecorder
 from gateway.settings import Settings
 
-_PATIENCE = 1.0
-_LAG_EVERY = 0.5
+_FOLLOW = 10.0
 _UPKEEP_EVERY = 10.0
 
 
@@ -133,98 +132,79 @@ async def opened(
         store = _store(settings, state_url, new_replica_id(), metrics)
         stack.push_async_callback(store.redis.aclose)
         session = await stack.enter_async_context(new_session(connect_timeout=settings.connect_timeout))
-        comfy = ComfyApi(session, connect_timeout=settings.connect_timeout)
         tasks = Tasks()
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
-
-        recorder, pace = PrometheusRecorder(metrics), Pace()
-        placement = Placement(POLICIES[settings.policy](random.Random()))
-        catalogues = Catalogues(store.farm)
-        mirror = Mirror(store.feed, store.farm, catalogues, placement)
-        attempts = Attempts(
-            store.jobs,
-            comfy,
-            placement,
-            recorder,
-            pace,
-            max_attempts=settings.max_attempts,
-            post_timeout=settings.post_timeout,
-        )
-        inquire = Inquire(store.jobs, comfy, mirror, catalogues, attempts, grace=settings.worker_grace)
-        submit = Submit(
-            store.jobs,
-            mirror,
-            placement,
-            catalogues,
-            attempts,
-            inquire,
-            pace,
-            recorder,
-            limits=Limits(settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller),
-            patience=settings.validation_timeout,
-        )
-        events = WorkerSockets(session)
-
-        def tender(name: WorkerName) -> Tender:
-            observer = Observer(comfy, store.farm, catalogues, _rhythm(settings), lambda: len(mirror.on(name)))
-            watch = Watch(store.jobs, comfy, mirror, attempts, store.farm.alive)
-            return Tender(name, mirror, observer, watch, events)
-
-        tending = Tending(store.farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
-        dispatch = Dispatch(
-            store.jobs,
-            mirror,
-            placement,
-            attempts,
-            tasks,
-            recorder,
-            leads=tending.leads,
-            reread=tending.reread,
-        )
-        upkeep = Upkeep(store.jobs, store.farm, mirror, leads=tending.leads)
-        await upkeep.configure(settings.workers, WorkerName(settings.home) if settings.home else None)
-
-        homes = HomesOf(mirror, store.jobs, comfy, grace=settings.worker_grace)
-        catalog = await stack.enter_async_context(Catalog(homes, max_upload=settings.max_upload))
-        drain_queue = Loop("dispatch", every=_PATIENCE, tick=dispatch.tick)
-        loops = [
-            Loop("follow", every=0.0, tick=lambda: mirror.follow(_PATIENCE)),
-            Loop("leases", every=settings.lease_ttl / 4, tick=tending.tick, timeout=settings.lease_ttl),
-            drain_queue,
-            Loop("let go", every=1.0, tick=_async(tending.let_go)),
-            Loop("catalogue", every=_PATIENCE, tick=catalog.tick),
-            Loop("upkeep", every=_UPKEEP_EVERY, tick=upkeep.tick),
-            Loop("lag", every=_LAG_EVERY, tick=lambda: _measure_lag(metrics)),
-        ]
-        mirror.listen(drain_queue.wake)
-        mirror.listen(tending.wake)
+        flows = _flows(settings, store, session, tasks, metrics)
+        await flows.upkeep.configure(settings.workers, WorkerName(settings.home) if settings.home else None)
+        stack.push_async_callback(flows.tending.close)
+        await stack.enter_async_context(flows.catalog)
+        loops = _loops(settings, flows, metrics)
         await stack.enter_async_context(running(*loops, grace=settings.shutdown_grace))
-
-        query = Query(store.jobs, mirror, cache_bytes=settings.history_cache_bytes)
-        control = Control(store.jobs, comfy, mirror, placement, attempts)
-        callers, relay = Callers(settings.trusted_proxies), Relay(session)
-        yield router(
-            Endpoints(
-                prompt=PromptRoutes(submit, query, callers),
-                queue=QueueRoutes(query, control, callers),
-                jobs=JobRoutes(query, control),
-                catalog=CatalogRoutes(catalog),
-                view=View(relay, homes, homes),
-                upload=Upload(relay, homes),
-                admin=AdminRoutes(Farm(store.farm, mirror, placement, pace)),
-                ops=OpsRoutes(
-                    store=store.ping,
-                    late=lambda: {loop.name: loop.age() for loop in loops if loop.late()},
-                    draining=draining,
-                    metrics=lambda: metrics.exposition(mirror),
-                ),
-                passthrough=Passthrough(relay, homes),
-            )
+        ops = OpsRoutes(
+            store=store.ping,
+            late=lambda: {loop.name: loop.age() for loop in loops if loop.late()},
+            draining=draining,
+            metrics=lambda: metrics.exposition(flows.mirror),
         )
+        yield router(_endpoints(settings, flows, Relay(session), ops))
 
 
-def _rhythm(settings: Settings) -> Rhythm:
-    return Rhythm(
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """The use cases, built; what each does is said in its module."""
+
+    mirror: Mirror
+    submit: Submit
+    query: Query
+    control: Control
+    farm: Farm
+    homes: HomesOf
+    catalog: Catalog
+    dispatch: Dispatch
+    tending: Tending
+    upkeep: Upkeep
+
+
+def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
+    recorder, pace, grace = PrometheusRecorder(metrics), Pace(), settings.worker_grace
+    jobs, farm = store.jobs, store.farm
+    comfy = ComfyApi(session, connect_timeout=settings.connect_timeout)
+    placement = Placement(POLICIES[settings.policy](random.Random()))
+    catalogues = Catalogues(farm)
+    mirror = Mirror(store.feed, farm, catalogues, placement)
+    tries = Tries(settings.max_attempts, settings.post_timeout)
+    attempts = Attempts(jobs, comfy, placement, recorder, pace, tries)
+    inquire = Inquire(jobs, comfy, mirror, catalogues, attempts, grace=grace)
+    homes = HomesOf(mirror, jobs, comfy, grace=grace)
+    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts)
+    tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
+    limits = Limits(settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller)
+    patience = settings.validation_timeout
+    return _Flows(
+        mirror=mirror,
+        submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, limits, patience),
+        query=Query(jobs, mirror, cache_bytes=settings.history_cache_bytes),
+        control=Control(jobs, comfy, mirror, placement, attempts),
+        farm=Farm(farm, mirror, placement, pace),
+        homes=homes,
+        catalog=Catalog(homes, max_upload=settings.max_upload),
+        dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread),
+        tending=tending,
+        upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
+    )
+
+
+def _tender(
+    settings: Settings,
+    store: _Store,
+    session: aiohttp.ClientSession,
+    comfy: ComfyApi,
+    mirror: Mirror,
+    catalogues: Catalogues,
+    attempts: Attempts,
+) -> Callable[[WorkerName], Tender]:
+    events, children = WorkerSockets(session), Children(store.jobs, comfy, mirror)
+    rhythm = Rhythm(
         poll_every=settings.poll_every,
         stats_every=settings.stats_every,
         catalogue_every=settings.catalogue_every,
@@ -232,15 +212,39 @@ def _rhythm(settings: Settings) -> Rhythm:
         slow_answer=settings.slow_answer,
     )
 
+    def tender(name: WorkerName) -> Tender:
+        observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
+        watch = Watch(store.jobs, comfy, mirror, attempts, children, store.farm.alive)
+        return Tender(name, mirror, observer, watch, events)
 
-async def _measure_lag(metrics: Metrics) -> None:
-    began = time.perf_counter()
-    await asyncio.sleep(0)
-    metrics.lag.observe(time.perf_counter() - began)
+    return tender
 
 
-def _async(work: Callable[[], None]) -> Callable[[], Awaitable[object]]:
-    async def tick() -> None:
-        work()
+def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
+    dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
+    flows.mirror.listen(lambda _: dispatch.wake())
+    flows.mirror.listen(flows.tending.wake)
+    return [
+        Loop("follow", every=0.5, tick=lambda: flows.mirror.follow(_FOLLOW)),
+        Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl),
+        Loop("let go", every=1.0, tick=flows.tending.let_go),
+        dispatch,
+        Loop("catalogue", every=1.0, tick=flows.catalog.tick),
+        Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
+        Loop("lag", every=0.0, tick=metrics.measure_lag),
+    ]
 
-    return tick
+
+def _endpoints(settings: Settings, flows: _Flows, relay: Relay, ops: OpsRoutes) -> Endpoints:
+    callers = Callers(settings.trusted_proxies)
+    return Endpoints(
+        prompt=PromptRoutes(flows.submit, flows.query, callers),
+        queue=QueueRoutes(flows.query, flows.control, callers),
+        jobs=JobRoutes(flows.query, flows.control),
+        catalog=CatalogRoutes(flows.catalog),
+        view=View(relay, flows.homes, flows.homes),
+        upload=Upload(relay, flows.homes),
+        admin=AdminRoutes(flows.farm),
+        ops=ops,
+        passthrough=Passthrough(relay, flows.homes),
+    )

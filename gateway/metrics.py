@@ -5,6 +5,7 @@ No prompt_id, file name or caller is ever a label.
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,7 @@ from gateway.flows.mirror import Mirror
 _JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAG_EVERY = 0.5
 _STATES = ("unknown", "up", "suspect", "down", "halfopen", "draining")
 
 
@@ -52,6 +54,12 @@ class Metrics:
         self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
         self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
         self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
+
+    async def measure_lag(self) -> None:
+        """How much later than asked for a sleeper wakes up."""
+        began = time.perf_counter()
+        await asyncio.sleep(_LAG_EVERY)
+        self.lag.observe(max(0.0, time.perf_counter() - began - _LAG_EVERY))
 
     def exposition(self, mirror: Mirror) -> tuple[bytes, str]:
         """The body of GET /metrics, with the gauges as of now, and its Content-Type."""

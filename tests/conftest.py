@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,15 +25,21 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with room for a socket in it: `tmp_path` may be too long for that."""
+    with tempfile.TemporaryDirectory(prefix="gw") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def state_url() -> Iterator[str]:
     """One real server for each test process; `state` is what tests want."""
-    folder = Path(tempfile.mkdtemp(prefix="gw"))  # pytest's own folders are too long for a socket's path
-    server = StateServer(folder)
-    server.start()
-    yield server.url
-    server.kill()
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="gw") as folder:  # pytest's own are too long for a socket's path
+        server = StateServer(Path(folder))
+        server.start()
+        yield server.url
+        server.kill()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -268,29 +269,29 @@ async def gateway(*arguments: str, stub: bool = True) -> AsyncIterator[Running]:
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-async def test_serve_tells_where_it_is_and_leaves_in_order(sig: signal.Signals, tmp_path: Path) -> None:
+async def test_serve_tells_where_it_is_and_leaves_in_order(sig: signal.Signals, short_path: Path) -> None:
     async with gateway(
-        "serve", "--port", "0", "--data-dir", str(tmp_path), "--worker", "g=http://u:hush@a:1"
+        "serve", "--port", "0", "--data-dir", str(short_path), "--worker", "g=http://u:hush@a:1"
     ) as running:
         base = await running.said(r"gateway at (http://127\.0\.0\.1:\d+)\n")
         assert await running.said(r"workers:\n  (.*)\n") == "g  http://***@a:1  up"
-        assert f"state: a private server in {tmp_path}" in running.out
+        assert f"state: a private server in {short_path}" in running.out
         assert f"curl -s {base}/prompt" in await running.said(r"and get its picture:\n.*hello\.png\n") or running.out
         async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
             slow = asyncio.create_task(client.get("/slow"))
             await running.said("request begins")
             os.killpg(running.process.pid, sig)  # as a terminal does
             reply = await slow
-        assert reply.text == f"unix://{tmp_path}/state.sock"
+        assert reply.text == f"unix://{short_path}/state.sock"
         assert "server" not in reply.headers
         assert await running.process.wait() == 0
     assert running.out.index("draining") < running.out.index("lifespan ends")
     assert running.err == ""
-    assert not (tmp_path / "state.sock").exists()
+    assert not (short_path / "state.sock").exists()
 
 
-async def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path: Path) -> None:
-    flags = ("--port", "0", "--data-dir", str(tmp_path), "--shutdown-grace", "0.1", "--prefix", "stuck")
+async def test_a_request_that_does_not_end_is_cut_off_after_the_grace(short_path: Path) -> None:
+    flags = ("--port", "0", "--data-dir", str(short_path), "--shutdown-grace", "0.1", "--prefix", "stuck")
     async with gateway("serve", *flags) as running:
         base = await running.said(r"gateway at (\S+)")
         async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
@@ -303,40 +304,40 @@ async def test_a_request_that_does_not_end_is_cut_off_after_the_grace(tmp_path: 
     assert "lifespan ends" in running.out
 
 
-async def test_a_second_signal_ends_an_app_that_does_not_start(tmp_path: Path) -> None:
-    flags = ("--port", "0", "--data-dir", str(tmp_path), "--prefix", "hangs")
+async def test_a_second_signal_ends_an_app_that_does_not_start(short_path: Path) -> None:
+    flags = ("--port", "0", "--data-dir", str(short_path), "--prefix", "hangs")
     async with gateway("serve", *flags) as running:
         await running.said("lifespan begins")
         running.process.send_signal(signal.SIGINT)
         running.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(running.process.wait(), 10) == 0
-    assert not (tmp_path / "state.sock").exists()
+    assert not (short_path / "state.sock").exists()
 
 
-async def test_an_app_that_fails_to_start_is_exit_code_1_and_leaves_nothing(tmp_path: Path) -> None:
-    async with gateway("serve", "--port", "0", "--data-dir", str(tmp_path), "--prefix", "fails") as running:
+async def test_an_app_that_fails_to_start_is_exit_code_1_and_leaves_nothing(short_path: Path) -> None:
+    async with gateway("serve", "--port", "0", "--data-dir", str(short_path), "--prefix", "fails") as running:
         assert await running.process.wait() == 1
     assert "no such state" in running.err
-    assert not (tmp_path / "state.sock").exists()
+    assert not (short_path / "state.sock").exists()
 
 
-async def test_a_port_that_is_taken_and_a_folder_in_use_are_one_line(tmp_path: Path) -> None:
-    async with gateway("serve", "--port", "0", "--data-dir", str(tmp_path)) as first:
+async def test_a_port_that_is_taken_and_a_folder_in_use_are_one_line(short_path: Path) -> None:
+    async with gateway("serve", "--port", "0", "--data-dir", str(short_path)) as first:
         port = await first.said(r"gateway at http://127\.0\.0\.1:(\d+)")
-        async with gateway("serve", "--port", port, "--data-dir", str(tmp_path / "other")) as second:
+        async with gateway("serve", "--port", port, "--data-dir", str(short_path / "other")) as second:
             assert await second.process.wait() == 1
         assert second.err == f"gateway: cannot listen on 127.0.0.1:{port}: Address already in use\n"
         async with gateway("serve", "--port", "0", "--host", "nowhere.invalid") as unknown:
             assert await unknown.process.wait() == 1
         assert re.fullmatch(r"gateway: cannot listen on nowhere\.invalid:0: .*\n", unknown.err)
-        async with gateway("serve", "--port", "0", "--data-dir", str(tmp_path)) as third:
+        async with gateway("serve", "--port", "0", "--data-dir", str(short_path)) as third:
             assert await third.process.wait() == 1
-        assert third.err.startswith(f"gateway: {tmp_path} is in use by another gateway (pid {first.process.pid})")
+        assert third.err.startswith(f"gateway: {short_path} is in use by another gateway (pid {first.process.pid})")
         assert third.err.count("\n") == 1
 
 
-async def test_the_log_is_json_lines_when_nobody_looks(tmp_path: Path) -> None:
-    async with gateway("serve", "--port", "0", "--data-dir", str(tmp_path), "--prefix", "fails") as running:
+async def test_the_log_is_json_lines_when_nobody_looks(short_path: Path) -> None:
+    async with gateway("serve", "--port", "0", "--data-dir", str(short_path), "--prefix", "fails") as running:
         await running.process.wait()
     lines = [json.loads(line) for line in running.err.splitlines()]
     assert {"event", "level", "logger", "timestamp"} <= lines[0].keys()
@@ -367,12 +368,16 @@ async def test_an_emulated_worker_tells_its_address_and_ends_with_its_parent() -
     assert await asyncio.wait_for(child.wait(), 10) == 0
 
 
-async def test_the_demo_runs_three_workers_that_come_back_and_end_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_demo_makes_the_picture_and_its_workers_come_back_and_end_with_it(
+    short_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    async with gateway("demo", "--port", "0", "--worker", "mine=http://a:1") as running:
+    monkeypatch.setenv("XDG_STATE_HOME", str(short_path))
+    async with gateway("demo", "--port", "0", "--worker", "mine=http://127.0.0.1:1", stub=False) as running:
         text = await running.said(r"workers:\n((?:  .*\n)+)")
+        await running.said(r"hello\.png\n")
+        shell = await asyncio.create_subprocess_exec("bash", "-ec", lines_in(running.out), cwd=tmp_path)
+        assert await shell.wait() == 0
+        assert Image.open(tmp_path / "hello.png").size == (512, 512)
         assert [line.split()[0] for line in text.splitlines()] == ["gpu-0", "gpu-1", "gpu-2", "mine"]
         urls = [line.split()[1] for line in text.splitlines()[:3]]
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -391,22 +396,27 @@ async def test_the_demo_runs_three_workers_that_come_back_and_end_with_it(
             os.killpg(running.process.pid, signal.SIGINT)
             assert await running.process.wait() == 0
             assert [await answers(url) for url in urls] == [False] * 3
-    assert (tmp_path / "comfy-gateway/demo/gpu-0").is_dir()
+    assert (short_path / "comfy-gateway/demo/gpu-0").is_dir()
     assert "Traceback" not in running.err
 
 
-async def test_the_workers_of_a_demo_that_is_killed_end_too(tmp_path: Path) -> None:
-    async with gateway("demo", "--port", "0", "--data-dir", str(tmp_path)) as running:
+async def test_the_workers_of_a_demo_that_is_killed_end_too(short_path: Path) -> None:
+    async with gateway("demo", "--port", "0", "--data-dir", str(short_path)) as running:
         await running.said("gateway at")
         pids = children(running.process.pid).values()
         assert len(pids) == 3
         running.process.kill()
         await running.process.wait()
         await until(lambda: not any(map(alive, pids)), "the workers end")
-    async with gateway("serve", "--port", "0", "--data-dir", str(tmp_path)) as again:  # and its state is taken over
+    async with gateway("serve", "--port", "0", "--data-dir", str(short_path)) as again:  # and its state is taken over
         await again.said("gateway at")
         again.process.send_signal(signal.SIGTERM)
         assert await again.process.wait() == 0
+
+
+def lines_in(banner: str) -> str:
+    """The shell lines of the banner, as they would be pasted."""
+    return "\n".join(line for line in banner.splitlines() if line.startswith(("curl ", "for ")))
 
 
 def children(parent: int) -> dict[str, int]:

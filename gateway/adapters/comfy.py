@@ -16,7 +16,7 @@ from httpx_aiohttp import AiohttpTransport
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from gateway.domain.errors import WorkerRefused, WorkerRejected, WorkerSilent
-from gateway.domain.ports import PostAnswer, WorkerQueue
+from gateway.domain.ports import PostAnswer, QueueItem, WorkerQueue
 
 _CONTROL_TIMEOUT = 10.0
 _CATALOGUE_TIMEOUT = 60.0
@@ -120,10 +120,11 @@ class ComfyApi:
         return reply
 
 
-def _items(rows: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Queue tuples of five or six elements: id → extra_data."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _items(rows: Any) -> Mapping[str, QueueItem]:
+    """Queue tuples of five or six elements."""
+    found: dict[str, QueueItem] = {}
     for row in rows or ():
-        if isinstance(row, list) and len(row) >= 4:
-            found[str(row[1])] = row[3] if isinstance(row[3], dict) else {}
+        if isinstance(row, list) and len(row) >= 5:
+            extra_data = row[3] if isinstance(row[3], dict) else {}
+            found[str(row[1])] = QueueItem(row[2], extra_data, row[4])
     return found

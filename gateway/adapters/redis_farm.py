@@ -78,6 +78,10 @@ class RedisFarm:
         reply = await self._run("leases", keys, [self._replica, int(self._lease_ttl * 1000)])
         return {name for name, held in zip(names, reply, strict=True) if held}
 
+    async def release(self, names: Sequence[str]) -> None:
+        keys = [self._keys.replica(self._replica), *(self._keys.lease(name) for name in names)]
+        await self._run("unlease", keys, [self._replica])
+
     async def alive(self, replica: str) -> bool:
         with translated():
             return bool(await self._redis.exists(self._keys.replica(replica)))

@@ -77,6 +77,13 @@ class RedisJobs:
             raise refusal(new.id)
         return New(reply[1].decode(), int(reply[2]))
 
+    async def adopt(self, new: NewPrompt, worker: WorkerName) -> bool:
+        k = self._keys
+        body, tail = zlib.compress(new.body, _LEVEL), zlib.compress(new.tail, _LEVEL)
+        keys = [k.version, k.changes, k.number, k.live, k.job(new.id), k.held(worker)]
+        args: list[Arg] = [new.id, worker, new.caller, len(body) + len(tail), "digest", new.digest]
+        return bool(await self._run("adopt", keys, [*args, *_fields(new, body, tail)]))
+
     async def claim(self, attempt: Attempt, reasons: str) -> Won | Literal["busy", "gone"]:
         k, id, worker = self._keys, attempt.prompt, attempt.worker
         keys = [k.version, k.changes, k.waiting, k.load, k.job(id), k.held(worker), k.secret(id)]

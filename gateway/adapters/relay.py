@@ -92,7 +92,7 @@ class Relay:
         except _FAILURES as exc:
             raise _translated(exc, url, source) from exc
         try:
-            yield Answer(response.status, _returned(response), _Chunks(response, url, source))
+            yield Answer(response.status, _returned(response), response.content_length, _Chunks(response, url, source))
         finally:
             response.close()
 

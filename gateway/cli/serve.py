@@ -15,6 +15,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import uvicorn
 from uvicorn.loops.auto import auto_loop_factory
 
+from gateway.adapters.private_state import private_state
+from gateway.app import build
 from gateway.cli.banner import banner, reachable
 from gateway.cli.logs import configure
 from gateway.cli.parser import Commands, add_settings, loaded, reason
@@ -108,8 +110,6 @@ async def _serve(settings: Settings, around: AbstractAsyncContextManager[Setting
 
 
 def _config(settings: Settings, state_url: str, leaving: Leaving) -> uvicorn.Config:
-    from gateway.app import build
-
     return uvicorn.Config(
         build(settings, state_url, lambda: leaving.begun),
         http="httptools",
@@ -143,8 +143,6 @@ async def state_for(settings: Settings) -> AsyncIterator[str]:
     if settings.state:
         yield settings.state
         return
-    from gateway.adapters.private_state import private_state
-
     async with private_state(settings.data_dir) as url:
         yield url
 

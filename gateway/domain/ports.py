@@ -116,6 +116,10 @@ class JobStore(Protocol):
         """Take a prompt in on a worker's free slot, unseen until `posted`; raises Taken."""
         ...
 
+    async def adopt(self, new: NewPrompt, worker: WorkerName) -> bool:
+        """Take in a prompt that is on a worker already, under its own id; False when it is known."""
+        ...
+
     async def claim(self, attempt: Attempt, reasons: str) -> Won | Literal["busy", "gone"]:
         """Take a waiting prompt for a worker. Exactly one caller wins."""
         ...
@@ -247,6 +251,10 @@ class FarmStore(Protocol):
         """Those of `names` that this replica holds from now on, for the lease's time to live."""
         ...
 
+    async def release(self, names: Sequence[str]) -> None:
+        """Give leases back, and be dead to the others: this replica is leaving."""
+        ...
+
     async def alive(self, replica: str) -> bool: ...
 
 
@@ -260,11 +268,18 @@ class PostAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerQueue:
-    """GET /queue of a worker: attempt or foreign id → its extra_data."""
+class QueueItem:
+    graph: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
+    outputs: Sequence[str]
 
-    running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pending: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True)
+class WorkerQueue:
+    """GET /queue of a worker, by attempt or foreign id."""
+
+    running: Mapping[str, QueueItem] = field(default_factory=dict)
+    pending: Mapping[str, QueueItem] = field(default_factory=dict)
 
     def __contains__(self, id: object) -> bool:
         return id in self.running or id in self.pending

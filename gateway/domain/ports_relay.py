@@ -20,6 +20,8 @@ class Answer:
     status: int
     headers: list[tuple[bytes, bytes]]
     """Without those that belong to one connection only."""
+    length: int | None
+    """Of the body in bytes, where that is known beforehand."""
     chunks: AsyncIterator[bytes]
     """The body as it comes, undecoded; WorkerSilent when it breaks off."""
 

@@ -35,6 +35,13 @@ def split_secrets(extra_data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     return {key: value for key, value in extra_data.items() if key not in secrets}, secrets
 
 
+def parent_of(extra_data: Mapping[str, Any]) -> PromptId | None:
+    """Whose attempt this extra_data was posted with; nodes that enqueue prompts themselves copy it into those."""
+    ours = extra_data.get(OURS)
+    parent = ours.get("prompt_id") if isinstance(ours, dict) else None
+    return PromptId(parent) if isinstance(parent, str) else None
+
+
 def kept_body(submission: Submission, extra_data: Mapping[str, Any]) -> bytes:
     body: dict[str, Any] = {**submission.rest, "prompt": submission.graph}
     if submission.targets is not None:
@@ -47,7 +54,7 @@ def body_for_worker(
     kept: bytes, secrets: Mapping[str, Any], *, sid: str, prompt_id: PromptId, attempt: AttemptId, number: int
 ) -> bytes:
     """What the worker is posted: the attempt under its own id, the events to the gateway's own socket."""
-    more = {**secrets, OURS: {"prompt_id": prompt_id, "attempt": number}}
+    more = {**secrets, OURS: {"prompt_id": prompt_id, "attempt": number, "attempt_id": attempt}}
     inside = kept[:-2]
     comma = b"" if inside.endswith(_OPEN) else b", "
     tail = json.dumps({"client_id": sid, "prompt_id": attempt})

@@ -18,6 +18,10 @@ from gateway.domain.ports_relay import Answer, Wire
 from gateway.edge.headers import has_body
 
 
+_QUICK = 0.02
+"""Seconds; what is answered within them is not worth a task that watches the client."""
+
+
 class ClientGone(GatewayError):
     """Nobody is left to answer; never leaves this module."""
 
@@ -60,11 +64,15 @@ class _Until:
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
+        self._watch: asyncio.Task[None] | None = None
         self._over = False
         self._fired = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(_QUICK, self._start)
+
+    def _start(self) -> None:
         self._watch = asyncio.create_task(self._incoming.left(), name="client leaves")
         self._watch.add_done_callback(self._left)
 
@@ -78,7 +86,9 @@ class _Until:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._over = True
-        self._watch.cancel()
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
         if not self._fired or self._task is None:
             return kind is ClientGone
         return self._task.uncancel() == 0 and kind is asyncio.CancelledError
@@ -96,9 +106,13 @@ async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Inc
 
 async def _answer(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    left = answer.length
     try:
         async for chunk in answer.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            left = None if left is None else left - len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
+            if left == 0:
+                return
     except GatewayError:
         return
     await send({"type": "http.response.body", "body": b""})

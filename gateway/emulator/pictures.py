@@ -66,8 +66,8 @@ def png_texts(prompt: Any, extra_pnginfo: Any) -> PngInfo:
     info = PngInfo()
     if prompt is not None:
         info.add_text("prompt", json.dumps(prompt))
-    for name, value in (extra_pnginfo or {}).items():
-        info.add_text(name, json.dumps(value))
+    for name in extra_pnginfo or ():
+        info.add_text(name, json.dumps(extra_pnginfo[name]))
     return info
 
 

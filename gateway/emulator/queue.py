@@ -59,7 +59,8 @@ class PromptQueue:
             if len(self._history) > HISTORY_MAX:
                 self._history.pop(next(iter(self._history)))
             for secret in SECRETS:
-                item[3].pop(secret, None)
+                if secret in item[3]:
+                    item[3].pop(secret)
             self._history[item[1]] = {"prompt": item, "outputs": {}, "status": copy.deepcopy(status), **result}
             self._changed()
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.domain.validation import Valid, validate
-from gateway.emulator.execution import Execution, Kept
+from gateway.emulator.execution import Execution, Memory
 from gateway.emulator.folders import Folders
 from gateway.emulator.hub import Hub, server_flags
 from gateway.emulator.listing import Listing
@@ -95,33 +95,31 @@ class Worker:
 
     def _execute(self) -> None:
         """The execution thread. What escapes a prompt ends it, and the prompt runs for ever: as in ComfyUI."""
-        cache: dict[str, Kept] = {}
-        instances: dict[str, Any] = {}
+        memory = Memory({}, {})
         while not self.stopping.is_set():
             taken = self.queue.take(IDLE_SECONDS)
             if taken is not None:
                 try:
-                    self._run(taken, cache, instances)
+                    self._run(taken, memory)
                 except Stopped:
                     return
                 except (TypeError, KeyError, AttributeError) as error:
                     self.log(f"The execution thread ends: {error!r}")
                     return
-            self._obey_flags(cache, instances)
+            self._obey_flags(memory)
 
-    def _run(self, taken: tuple[Item, int], cache: dict[str, Kept], instances: dict[str, Any]) -> None:
+    def _run(self, taken: tuple[Item, int], memory: Memory) -> None:
         item, ticket = taken
         if self.settings.is_new:
             item = (*item[:3], {**item[3], **item[5]}, item[4])
-        outcome = Execution(self, copy.deepcopy(item), cache, instances).run()
+        outcome = Execution(self, copy.deepcopy(item), memory).run()
         self.queue.done(ticket, outcome.result, outcome.status)
         if self.client_id is not None:
             self.hub.post("executing", {"node": None, "prompt_id": item[1]}, self.client_id)
 
-    def _obey_flags(self, cache: dict[str, Kept], instances: dict[str, Any]) -> None:
+    def _obey_flags(self, memory: Memory) -> None:
         flags = self.queue.take_flags()
         if flags.get("unload_models", flags.get("free_memory")):
             self.vram.clear()
         if flags.get("free_memory"):
-            cache.clear()
-            instances.clear()
+            memory.clear()

@@ -62,6 +62,14 @@ class Place(Enum):
 Whereabouts = Place | dict[str, Any]  # a record, once it has ended
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """After how many `crashes` a prompt is given up, and how many seconds a worker has to answer its post."""
+
+    crashes: int
+    post_timeout: float
+
+
 class Attempts:
     def __init__(
         self,
@@ -70,17 +78,14 @@ class Attempts:
         placement: Placement,
         recorder: Recorder,
         pace: Pace,
-        *,
-        max_attempts: int,
-        post_timeout: float,
+        tries: Tries,
     ) -> None:
         self._store = store
         self._comfy = comfy
         self._placement = placement
         self._recorder = recorder
         self._pace = pace
-        self._max_attempts = max_attempts
-        self._post_timeout = post_timeout
+        self._tries = tries
 
     async def post(
         self, worker: Worker, attempt: Attempt, kept: bytes, secrets: dict[str, Any], number: int
@@ -89,7 +94,7 @@ class Attempts:
         sid = worker.sid or attempt.id
         body = body_for_worker(kept, secrets, sid=sid, prompt_id=attempt.prompt, attempt=attempt.id, number=number)
         try:
-            answer = await self._comfy.post_prompt(worker.url, body, self._post_timeout)
+            answer = await self._comfy.post_prompt(worker.url, body, self._tries.post_timeout)
         except WorkerRefused as error:
             return Unsent(error)
         except WorkerSilent as error:
@@ -110,7 +115,10 @@ class Attempts:
 
     async def end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
         """A worker's record of the attempt is its prompt's, unless a bigger worker may do better."""
-        if records.out_of_memory(record) and self._has_bigger(job, worker):
+        oom = records.out_of_memory(record)
+        if oom:
+            self._placement.emptied(worker.name)
+        if oom and self._has_bigger(job, worker):
             await self._store.requeue(attempt, haunts=False, crashed=False, min_vram=worker.vram_total + 1)
             self._recorder.requeued("out of memory")
             return
@@ -127,7 +135,7 @@ class Attempts:
         """The attempt came to nothing: its prompt waits again, or ends if it was to be interrupted or kills workers."""
         if job.interrupting:
             await self.end_here(job, attempt, Outcome.INTERRUPTED, why)
-        elif crashed and job.crashes + 1 >= self._max_attempts:
+        elif crashed and job.crashes + 1 >= self._tries.crashes:
             tries = job.crashes + 1
             await self.end_here(job, attempt, Outcome.FAILED, f"Given up: {tries} workers were lost with it ({why}).")
         elif await self._store.requeue(attempt, haunts=haunts, crashed=crashed) is not None:

@@ -31,7 +31,6 @@ class Dispatch:
         attempts: Attempts,
         tasks: Tasks,
         recorder: Recorder,
-        *,
         leads: Callable[[], bool],
         reread: Callable[[Worker], None],
     ) -> None:

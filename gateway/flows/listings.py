@@ -83,7 +83,8 @@ class Listings:
                     self._read(path, entry, worker)
 
     def _read(self, path: str, entry: _List, worker: Worker) -> asyncio.Task[None]:
-        return self._flights.start((path, worker.name), lambda: self._reading(path, entry, worker))
+        key = (path, worker.name, id(entry))  # one that was let go and is asked for again is another
+        return self._flights.start(key, lambda: self._reading(path, entry, worker))
 
     async def _reading(self, path: str, entry: _List, worker: Worker) -> None:
         pause = self._patience.every * self._jitter()

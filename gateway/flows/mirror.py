@@ -22,6 +22,7 @@ from gateway.flows.sharing import Shared
 
 CANCELLED_KEPT = 1000
 _UNREAD = -1
+_PATIENCE = 1.0
 
 
 class Mirror:
@@ -30,7 +31,8 @@ class Mirror:
         self._farm = farm
         self._catalogues = catalogues
         self._placement = placement
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Callable[[frozenset[WorkerName]], None]] = []
+        self._touched: set[WorkerName] = set()
         self.version = _UNREAD
         self.waits = "0"
         self.jobs: dict[PromptId, Job] = {}
@@ -43,15 +45,16 @@ class Mirror:
         self._history: list[tuple[int, PromptId]] = []
         self.fresh = Shared(self._sync)
 
-    def listen(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each sync that brought something."""
+    def listen(self, changed: Callable[[frozenset[WorkerName]], None]) -> None:
+        """Call `changed` after each sync that brought something, with the workers that it was about."""
         self._listeners.append(changed)
 
-    async def follow(self, patience: float) -> None:
-        """Wait for something new, at most `patience` seconds, and take it in."""
-        if self.version != _UNREAD:
-            await self._feed.wait(self.version, patience)
-        await self.fresh()
+    async def follow(self, seconds: float) -> None:
+        """Take in what is new as soon as it is there, for this long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await self.fresh()
+            await self._feed.wait(self.version, _PATIENCE)
 
     @property
     def history(self) -> list[PromptId]:
@@ -79,12 +82,14 @@ class Mirror:
                 return
             else:
                 await self._take(changes)
+            touched, self._touched = frozenset(self._touched), set()
             for changed in self._listeners:
-                changed()
+                changed(touched)
 
     async def _take(self, changes: Changes) -> None:
         if changes.workers:
             await self._read_workers()
+            self._touched |= changes.workers
         if changes.prompts:
             for id, job in (await self._feed.jobs(list(changes.prompts))).items():
                 self._put(id, job)
@@ -132,6 +137,7 @@ class Mirror:
         (self.live if is_live(job) else self.accepted)[job.id] = job
         if (attempt := attempt_of(job)) is not None:
             self._on.setdefault(attempt.worker, set()).add(job.id)
+            self._touched.add(attempt.worker)
         self._place(job)
 
     def _unlist(self, id: PromptId, job: Job | None) -> None:
@@ -142,6 +148,7 @@ class Mirror:
         self.accepted.pop(id, None)
         if (attempt := attempt_of(job)) is not None:
             self._on[attempt.worker].discard(id)
+            self._touched.add(attempt.worker)
         if isinstance(job.state, Ended):
             entry = (job.state.place, id)
             at = bisect_left(self._history, entry)

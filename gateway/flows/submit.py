@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.domain import posting
 from gateway.domain.callers import Caller
+from gateway.domain.catalogue import Catalogue
 from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, StoreUnavailable
 from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
 from gateway.domain.jobs import Attempt
@@ -34,7 +35,7 @@ from gateway.domain.ports import (
     SlotLost,
 )
 from gateway.domain.submission import Submission
-from gateway.domain.validation import Valid, validate
+from gateway.domain.validation import Invalid, Valid, validate
 from gateway.domain.workers import Probe, Worker, probed
 from gateway.domain.workflow import output_nodes, read
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
@@ -46,6 +47,7 @@ from gateway.flows.pace import Pace
 
 log = logging.getLogger(__name__)
 
+_BIG = 500
 _DECISIONS = 8
 """How often a decision may be overtaken by another replica's before the prompt just waits in line."""
 
@@ -67,7 +69,6 @@ class Submit:
         inquire: Inquire,
         pace: Pace,
         recorder: Recorder,
-        *,
         limits: Limits,
         patience: float,
     ) -> None:
@@ -153,15 +154,15 @@ class Submit:
         """On a free worker; None when somebody else is to be asked. An answer of "no" is kept in `refused`."""
         worker = self._mirror.workers[chosen.worker]
         attempt = Attempt(new.id, worker.name, new_attempt_id())
-        shown = self._as_shown(new, submission, worker)
+        verdict = await judged(submission, worker.catalogue)
+        shown = _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
         self._placement.runs(new.id, worker.name, new.demand)
         try:
             record = await self._store.accept_on(shown, attempt, self._mirror.waits)
         except BaseException:
             self._placement.gone(new.id, time.time())
             raise
-        verdict = await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1)
-        match verdict:
+        match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1):
             case Took(given, node_errors):
                 return await self._took(shown, record, worker, attempt, given, node_errors)
             case SaidNo(answer):
@@ -190,13 +191,16 @@ class Submit:
         able = [w for w in self._placement.able(new.demand) if self._inquire.counts_on(w)]
         if not able:
             return await self._nobody_can(new, submission)
-        for nodes in {id(w.catalogue): w.catalogue.nodes for w in able if w.catalogue}.values():
-            verdict = validate(submission.graph, nodes, targets=submission.targets)
-            if isinstance(verdict, Valid):
-                return await self._hold(_with_verdict(new, submission, verdict))
-        if not any(worker.answers for worker in able):
+        verdicts = [await judged(submission, catalogue) for catalogue in {w.catalogue for w in able}]
+        if good := next((verdict for verdict in verdicts if isinstance(verdict, Valid)), None):
+            return await self._hold(_with_verdict(new, submission, good))
+        up = [worker for worker in able if worker.answers]
+        if not up:
             return await self._hold(new)
-        return await self._ask(new, [worker for worker in able if worker.answers])
+        for verdict in verdicts:
+            if isinstance(verdict, Invalid) and not verdict.doubtful:
+                return Reply(400, json.dumps(verdict.body()).encode())
+        return await self._ask(new, up)
 
     async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
         up = [worker for worker in self._mirror.workers.values() if worker.answers]
@@ -232,12 +236,6 @@ class Submit:
             await asyncio.sleep(0.05)
         return None
 
-    def _as_shown(self, new: NewPrompt, submission: Submission, worker: Worker) -> NewPrompt:
-        """With the values converted as this worker converts them."""
-        nodes = worker.catalogue.nodes if worker.catalogue else {}
-        verdict = validate(submission.graph, nodes, targets=submission.targets)
-        return _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
-
     def _full(self, error: CallerFull | FarmFull) -> CallerQueueFull | FarmQueueFull:
         after = self._pace.until_room()
         if isinstance(error, CallerFull):
@@ -246,6 +244,14 @@ class Submit:
             return CallerQueueFull("queue_full", "Your queue is full", details=details, retry_after=after)
         self._recorder.refused("farm full")
         return FarmQueueFull("queue_full", "The queue is full", details="Try again later.", retry_after=after)
+
+
+async def judged(submission: Submission, catalogue: Catalogue | None) -> Valid | Invalid:
+    """The verdict by a worker's node list; a big graph is checked in a thread, for it may take half a second."""
+    nodes = catalogue.nodes if catalogue else {}
+    if len(submission.graph) < _BIG:
+        return validate(submission.graph, nodes, targets=submission.targets)
+    return await asyncio.to_thread(validate, submission.graph, nodes, targets=submission.targets)
 
 
 def _number(submission: Submission) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports import EventSource, FarmStore
 from gateway.domain.workers import Worker
@@ -111,9 +111,11 @@ class Tending:
     def tended(self) -> frozenset[WorkerName]:
         return frozenset(self._tended)
 
-    def wake(self) -> None:
-        for tender, _ in self._tended.values():
-            tender.wake()
+    def wake(self, names: Iterable[WorkerName]) -> None:
+        """Something about these workers changed."""
+        for name in names:
+            if (tended := self._tended.get(name)) is not None:
+                tended[0].wake()
 
     def reread(self, worker: Worker) -> None:
         if (tended := self._tended.get(worker.name)) is not None:
@@ -133,11 +135,23 @@ class Tending:
         for name in mine:
             self._tend(name)
 
-    def let_go(self) -> None:
+    async def let_go(self) -> None:
         """This replica cannot renew its leases: stop before somebody else begins."""
         if time.monotonic() > self._held_until:
             for name in list(self._tended):
                 self._tended.pop(name)[1].cancel()
+
+    async def close(self) -> None:
+        """Hand everything over to the other replicas at once."""
+        names = [_LEADER, *(f"worker:{name}" for name in self._mirror.workers)]
+        self._leading = False
+        tasks = [task for _, task in self._tended.values()]
+        self._tended.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._farm.release(names)
 
     def _tend(self, name: WorkerName) -> None:
         known = self._tended.get(name)

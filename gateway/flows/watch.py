@@ -14,12 +14,18 @@ from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Running
 from gateway.domain.ports import Comfy, JobStore
 from gateway.domain.workers import Down, Worker
 from gateway.flows.attempts import Attempts, Place
+from gateway.flows.children import Children
 from gateway.flows.mirror import Mirror
 
 _FIRST_LOOK = 0.1
 _LAST_LOOK = 2.0
 _DEEP_EVERY = 10.0
 _INTERRUPT_AGAIN = 3.0
+_ANSWER_TIMEOUT = 10.0
+_OWNER_LOOK = 1.0
+_OWNER_PATIENCE = 180.0
+"""Seconds after which even a living replica has forgotten the prompt that it was posting."""
+_REST_EVERY = 2.0
 
 
 @dataclass(slots=True)
@@ -38,8 +44,10 @@ class Watch:
     comfy: Comfy
     mirror: Mirror
     attempts: Attempts
+    children: Children
     alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
     clock: Callable[[], float] = time.monotonic
+    _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
 
     async def look(self, worker: Worker) -> None:
@@ -78,9 +86,12 @@ class Watch:
             sight.interrupt_at = now + _INTERRUPT_AGAIN
             await self.attempts.take_back(worker, attempt.id)
         record = await self.comfy.history(worker.url, attempt.id)
+        remaining = await self.comfy.remaining(worker.url, _ANSWER_TIMEOUT)
         if record is not None:
+            if remaining:
+                await self.children.adopt(worker)
             await self.attempts.end(job, attempt, record, worker)
-        elif now >= sight.deep_at or not await self.comfy.remaining(worker.url, _LAST_LOOK * 5):
+        elif now >= sight.deep_at or not remaining:
             sight.deep_at = now + _DEEP_EVERY
             await self._find(job, attempt, worker)
 
@@ -89,6 +100,7 @@ class Watch:
         if where is Place.RUNNING:
             if isinstance(job.state, Assigned):
                 await self.store.started(attempt)
+            await self.children.adopt(worker)
         elif where is Place.ABSENT:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
         elif isinstance(where, dict):
@@ -106,9 +118,14 @@ class Watch:
         await self.attempts.abandon(job, attempt, f"{worker.name} went down", haunts=True, crashed=ran)
 
     async def _unanswered(self, job: Job, attempt: Attempt, worker: Worker) -> None:
-        """On its way to the worker in the hands of a replica; when that one is dead, find out how far it came."""
+        """On its way to the worker in the hands of a replica; when that one is lost, find out how far it came."""
+        now = self.clock()
+        sight = self._sights.setdefault(attempt.id, _Sight(now, now + _OWNER_LOOK, now))
+        if now < sight.look_at:
+            return
+        sight.look_at = now + _OWNER_LOOK
         owner = job.state.owner if isinstance(job.state, Accepted | Assigned) else ""
-        if await self.alive(owner):
+        if now - sight.since < _OWNER_PATIENCE and await self.alive(owner):
             return
         where = await self.attempts.whereabouts(worker, attempt.id)
         if isinstance(job.state, Accepted):
@@ -117,11 +134,13 @@ class Watch:
             await self.attempts.abandon(job, attempt, "its gateway died while posting it", haunts=True, crashed=False)
         else:
             await self.store.posted(attempt, attempt.id, {})
+            sight.look_at = 0.0
 
     async def _lay_to_rest(self, worker: Worker) -> None:
         """Attempts that were given up and show on the worker after all."""
-        if not worker.answers or not worker.remaining:
+        if not worker.answers or not worker.remaining or self.clock() < self._rest_at:
             return
+        self._rest_at = self.clock() + _REST_EVERY
         buried = await self.store.buried(worker.name)
         if not buried:
             return

@@ -20,35 +20,35 @@ async def pid_of(server: PrivateServer) -> int:
         return int((await redis.info("server"))["process_id"])
 
 
-async def test_two_on_one_folder_share_one_server(tmp_path: Path) -> None:
-    first, second = (PrivateServer(tmp_path, server_programs()) for _ in range(2))
+async def test_two_on_one_folder_share_one_server(short_path: Path) -> None:
+    first, second = (PrivateServer(short_path, server_programs()) for _ in range(2))
     await first.serve()
     await second.serve()
     assert await pid_of(first) == await pid_of(second)
     await second.stop()
-    assert locked(tmp_path / "server.lock") is not None
+    assert locked(short_path / "server.lock") is not None
     await first.stop()  # there is nothing to stop any more, and it is no error
 
 
 async def test_the_socket_of_a_server_found_is_where_it_was_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / ("long" * 30)
+    folder = short_path / ("long" * 30)
     folder.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "one"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path / "one"))
     first = PrivateServer(folder, server_programs())
     await first.serve()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "two"))  # as after a login of another kind
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path / "two"))  # as after a login of another kind
     second = PrivateServer(folder, server_programs())
     await second.serve()
     assert second.socket == first.socket
     await first.stop()
 
 
-async def test_a_server_that_hangs_is_made_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_hangs_is_made_to_end(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.adapters.private_server._SHUTDOWN", 0.1)
     monkeypatch.setattr("gateway.adapters.private_server._ANSWER", 0.1)
-    server = PrivateServer(tmp_path, server_programs())
+    server = PrivateServer(short_path, server_programs())
     await server.serve()
     pid = await pid_of(server)
     os.kill(pid, signal.SIGSTOP)
@@ -57,10 +57,10 @@ async def test_a_server_that_hangs_is_made_to_end(tmp_path: Path, monkeypatch: p
         os.kill(pid, 0)
 
 
-async def test_a_server_found_that_hangs_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_found_that_hangs_is_told_of(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.adapters.private_server._STARTUP", 0.2)
     monkeypatch.setattr("gateway.adapters.private_server._ANSWER", 0.1)
-    first, second = (PrivateServer(tmp_path, server_programs()) for _ in range(2))
+    first, second = (PrivateServer(short_path, server_programs()) for _ in range(2))
     await first.serve()
     pid = await pid_of(first)
     os.kill(pid, signal.SIGSTOP)
@@ -70,11 +70,11 @@ async def test_a_server_found_that_hangs_is_told_of(tmp_path: Path, monkeypatch:
     await first.stop()
 
 
-async def test_a_server_found_that_is_just_ending_is_replaced(tmp_path: Path) -> None:
-    lock = locked(tmp_path / "server.lock")  # its process is still there, its socket no longer
+async def test_a_server_found_that_is_just_ending_is_replaced(short_path: Path) -> None:
+    lock = locked(short_path / "server.lock")  # its process is still there, its socket no longer
     assert lock is not None
-    (tmp_path / "server.lock").write_text(f"{tmp_path}/state.sock\n")
-    server = PrivateServer(tmp_path, server_programs())
+    (short_path / "server.lock").write_text(f"{short_path}/state.sock\n")
+    server = PrivateServer(short_path, server_programs())
     asked = 0
     ask = server._ask
 
@@ -91,17 +91,17 @@ async def test_a_server_found_that_is_just_ending_is_replaced(tmp_path: Path) ->
     await server.stop()
 
 
-async def test_programs_that_do_not_run_are_passed_over_and_one_older_log_is_kept(tmp_path: Path) -> None:
+async def test_programs_that_do_not_run_are_passed_over_and_one_older_log_is_kept(short_path: Path) -> None:
     for _ in range(3):
-        server = PrivateServer(tmp_path, ["/nowhere/valkey-server", *server_programs()])
+        server = PrivateServer(short_path, ["/nowhere/valkey-server", *server_programs()])
         await server.serve()
         await server.stop()
-    assert sorted(path.name for path in tmp_path.glob("server.log*")) == ["server.log", "server.log.1"]
+    assert sorted(path.name for path in short_path.glob("server.log*")) == ["server.log", "server.log.1"]
 
 
 @pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server on PATH")
-async def test_redis_itself_takes_the_same_options(tmp_path: Path) -> None:
-    server = PrivateServer(tmp_path, [shutil.which("redis-server") or ""])
+async def test_redis_itself_takes_the_same_options(short_path: Path) -> None:
+    server = PrivateServer(short_path, [shutil.which("redis-server") or ""])
     await server.serve()
     assert await pid_of(server) > 0
     await server.stop()

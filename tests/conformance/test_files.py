@@ -23,7 +23,7 @@ def png(color: tuple[int, ...] = (255, 0, 0)) -> bytes:
 
 
 async def upload(client: Client, name: str, data: bytes, path: str = "/upload/image", **fields: str) -> Answer:
-    form = aiohttp.FormData(fields)
+    form = aiohttp.FormData(fields, quote_fields=False)
     form.add_field("image", data, filename=name, content_type="image/png")
     return await client.ask("POST", path, data=form)
 

@@ -16,7 +16,7 @@ from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.placement.policies import Policy
 from gateway.domain.placement.spots import Spot, unfit
-from gateway.domain.workers import Worker
+from gateway.domain.workers import Down, Worker
 
 KEPT_GROUPS = 512
 
@@ -83,6 +83,8 @@ class Placement:
             changed = True
         else:
             before, spot.worker = spot.worker, worker
+            if isinstance(worker.liveness, Down):
+                spot.warm = frozenset()
             changed = (before.catalogue, before.vram_total) != (worker.catalogue, worker.vram_total)
         if changed:
             for group in self._groups.values():

@@ -13,7 +13,7 @@ from PIL import Image
 from gateway.emulator import frames
 
 if TYPE_CHECKING:
-    from gateway.emulator.execution import Execution
+    from gateway.emulator.telling import Teller
     from gateway.emulator.worker import Worker
 
 TICK = 0.05
@@ -37,13 +37,13 @@ class Context:
     """A running node's view of its worker."""
 
     def __init__(
-        self, worker: Worker, execution: Execution, node_id: str, graph: dict[str, Any], extra: dict[str, Any]
+        self, worker: Worker, teller: Teller, node_id: str, graph: dict[str, Any], extra: dict[str, Any]
     ) -> None:
         self.worker = worker
         self.node_id = node_id
         self.graph = graph
         self.extra = extra
-        self._execution = execution
+        self._teller = teller
 
     def check_interrupt(self) -> None:
         if self.worker.interrupt.is_set():
@@ -60,7 +60,7 @@ class Context:
     def step(self, value: int, total: int, picture: Image.Image | None = None) -> None:
         """One tick of the progress bar; an interrupt is seen here, before the tick is told."""
         self.check_interrupt()
-        self._execution.tick(self.node_id, value, total, None if picture is None else frames.encode_jpeg(picture))
+        self._teller.tick(self.node_id, value, total, None if picture is None else frames.encode_jpeg(picture))
 
     def use_model(self, model: str, folder: str, seconds: float | None = None) -> None:
         """Brings a model into VRAM, which takes its time unless it is there."""

@@ -95,8 +95,11 @@ def _validate(worker: Worker, graph: Any, targets: Any) -> Valid | Invalid:
         graph = {}
     if not isinstance(graph, dict):
         raise TypeError("the prompt is no object")
-    if not all(isinstance(node, dict) for node in graph.values()):
-        raise TypeError("a node is no object")
+    for node_id, node in graph.items():
+        if not isinstance(node, dict | str | list) or (isinstance(node, str | list) and worker.settings.is_new):
+            raise TypeError(f"node {node_id} is no object")
+        if worker.settings.is_new and isinstance(node, dict) and not isinstance(node.get("inputs", {}), dict):
+            raise TypeError(f"the inputs of node {node_id} are no object")
     generation, has_file = worker.settings.generation, worker.folders.has
     return validate(graph, worker.listing.nodes(), targets=targets, has_file=has_file, generation=generation)
 

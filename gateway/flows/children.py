@@ -1,0 +1,56 @@
+"""Prompts that a node put on its own worker while one of ours ran there, as VHS's meta batch does.
+
+They carry a copy of our extra_data, belong to the same client, and are shown like any other. While they last,
+nothing else goes to that worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from gateway.domain import posting
+from gateway.domain.ids import PromptId
+from gateway.domain.jobs import Job
+from gateway.domain.ports import Comfy, JobStore, NewPrompt, QueueItem
+from gateway.domain.workers import Worker
+from gateway.flows.mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    store: JobStore
+    comfy: Comfy
+    mirror: Mirror
+
+    async def adopt(self, worker: Worker) -> None:
+        """Take in what is on this worker and descends from a prompt of ours."""
+        queue = await self.comfy.queue(worker.url)
+        known = {attempt.id for _, attempt in self.mirror.on(worker.name)} | await self.store.buried(worker.name)
+        for id, item in (*queue.running.items(), *queue.pending.items()):
+            parent = self.mirror.jobs.get(posting.parent_of(item.extra_data) or PromptId(""))
+            if parent is not None and id not in known and not self._is_attempt(item, id):
+                await self.store.adopt(_child(PromptId(id), item, parent), worker.name)
+        await self.mirror.fresh()
+
+    def _is_attempt(self, item: QueueItem, id: str) -> bool:
+        """An attempt of ours that the mirror has not heard of yet says itself which one it is."""
+        ours = item.extra_data.get(posting.OURS)
+        return isinstance(ours, dict) and ours.get("attempt_id") == id
+
+
+def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:
+    extra_data = {key: value for key, value in item.extra_data.items() if key not in (posting.OURS, "client_id")}
+    shown = {**extra_data, **({"client_id": parent.client_id} if parent.client_id else {})}
+    return NewPrompt(
+        id=id,
+        digest=hashlib.sha256(json.dumps(item.graph, sort_keys=True).encode()).hexdigest(),
+        number="auto",
+        client_id=parent.client_id,
+        peer=parent.peer,
+        demand=parent.demand,
+        body=json.dumps({"prompt": item.graph, "extra_data": extra_data}).encode(),
+        tail=posting.queue_tail(id, item.graph, shown, item.outputs),
+        secrets={},
+    )
