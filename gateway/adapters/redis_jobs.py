@@ -227,7 +227,7 @@ def _fields(new: NewPrompt, body: bytes, tail: bytes) -> list[Arg]:
         *("client", new.client_id or "", "peer", new.peer, "hard", int(new.number != "auto")),
         *("demand", dump_demand(new.demand), "body", body, "tail", tail),
         *("node_errors", _packed("node_errors", new.node_errors)),
-        *("refused_by", json.dumps(sorted(new.refused_by))),
+        *("refused_by", json.dumps(sorted(new.refused_by)), "crashes", new.crashes),
     ]
 
 

@@ -35,7 +35,7 @@ def lines_to_try(base: str) -> tuple[str, str]:
     """Two shell lines: the first posts a prompt, the second waits for its picture and saves it."""
     prompt_id = str(uuid.uuid4())
     body = json.dumps({"prompt_id": prompt_id, "prompt": PROMPT}, separators=(",", ":"))
-    post = f"curl -s {base}/prompt -d {shlex.quote(body)}"
+    post = f"curl -sw '\\n' {base}/prompt -d {shlex.quote(body)}"
     find = f"f=$(curl -s {base}/history/{prompt_id} | grep -o '[^\"]*\\.png' | head -n 1)"
     wait = f'for i in $(seq 60); do {find}; [ "$f" ] && break; sleep 1; done'
     return post, f'{wait}; curl -s -o hello.png "{base}/view?filename=$f" && ls -l hello.png'

@@ -29,6 +29,7 @@ class NewPrompt:
     secrets: Mapping[str, str]
     node_errors: bytes = b"{}"
     refused_by: frozenset[WorkerName] = frozenset()
+    crashes: int = 0
 
     @property
     def caller(self) -> str:

@@ -17,7 +17,6 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.ports_relay import Answer, Wire
 from gateway.edge.headers import has_body
 
-
 _QUICK = 0.02
 """Seconds; what is answered within them is not worth a task that watches the client."""
 

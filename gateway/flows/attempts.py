@@ -45,9 +45,10 @@ class Unsent:
 
 @dataclass(frozen=True, slots=True)
 class Unheard:
-    """Sent, not answered, and not to be found there (yet)."""
+    """Sent, not answered, and not to be found there (yet); `crashed` when the worker is gone since."""
 
     error: WorkerSilent
+    crashed: bool
 
 
 Verdict = Took | SaidNo | Unsent | Unheard
@@ -98,11 +99,12 @@ class Attempts:
         except WorkerRefused as error:
             return Unsent(error)
         except WorkerSilent as error:
-            return Took(attempt.id, b"{}") if await self._found(worker, attempt) else Unheard(error)
+            return await self._reconciled(worker, attempt, error)
         if answer.status == 200:
             return _took(answer, attempt)
-        if answer.status >= 500 and await self._found(worker, attempt):
-            return Took(attempt.id, b"{}")  # a 500 does not mean that it is not queued (contract 2.4)
+        if answer.status >= 500:  # which does not mean that it is not queued (contract 2.4)
+            found = await self._reconciled(worker, attempt, WorkerSilent(f"{worker.url} answered {answer.status}"))
+            return found if isinstance(found, Took) else SaidNo(answer)
         return SaidNo(answer)
 
     async def whereabouts(self, worker: Worker, id: AttemptId) -> Whereabouts:
@@ -165,11 +167,13 @@ class Attempts:
         summary = json.dumps(records.summary(job, record, outcome)).encode()
         return await self._store.finish(job.id, attempt, Ending(outcome, json.dumps(record).encode(), summary))
 
-    async def _found(self, worker: Worker, attempt: Attempt) -> bool:
+    async def _reconciled(self, worker: Worker, attempt: Attempt, error: WorkerSilent) -> Took | Unheard:
+        """Ask the worker for an attempt that it did not answer for. One that refuses now has died since."""
         try:
-            return await self.whereabouts(worker, attempt.id) is not Place.ABSENT
-        except WorkerError:
-            return False
+            place = await self.whereabouts(worker, attempt.id)
+        except WorkerError as again:
+            return Unheard(error, crashed=isinstance(again, WorkerRefused))
+        return Unheard(error, crashed=False) if place is Place.ABSENT else Took(attempt.id, b"{}")
 
     def _has_bigger(self, job: Job, worker: Worker) -> bool:
         able = self._placement.able(job.demand)

@@ -79,8 +79,8 @@ class Dispatch:
             case Unsent(error):
                 self._lost_sight(worker, error)
                 await self._attempts.abandon(job, attempt, str(error), haunts=False, crashed=False)
-            case Unheard(error):
-                await self._attempts.abandon(job, attempt, str(error), haunts=True, crashed=False)
+            case Unheard(error, crashed):
+                await self._attempts.abandon(job, attempt, str(error), haunts=True, crashed=crashed)
 
     async def _rejected(self, job: Job, attempt: Attempt, worker: Worker, answer: PostAnswer) -> None:
         """The rejection came after the client's 200: somebody else who can, else the end, with the worker's words."""

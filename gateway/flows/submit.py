@@ -171,10 +171,13 @@ class Submit:
             case Unsent(error):
                 self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
                 await self._store.drop(attempt, haunts=False)
-            case Unheard(error):
+            case Unheard(error, crashed):
                 log.warning("prompt %s: %s did not answer: %s", new.id, worker.name, error)
-                self._mirror.believe(probed(worker, Probe.MISSED, time.time(), str(error)))
+                probe = Probe.REFUSED if crashed else Probe.MISSED
+                self._mirror.believe(probed(worker, probe, time.time(), str(error)))
                 await self._store.drop(attempt, haunts=True)
+                if crashed:  # perhaps of it: from here on it is counted, in the queue
+                    return await self._hold(replace(shown, crashes=1))
         self._placement.gone(new.id, time.time())
         return None
 

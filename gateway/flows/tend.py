@@ -56,6 +56,7 @@ class Tender:
                     pause = await self._look(worker, sid())
                 except GatewayError as error:
                     log.warning("worker %s: %s", self._name, error)
+                    self._observer.hurry("poll")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._bell.wait()

@@ -26,6 +26,7 @@ _OWNER_LOOK = 1.0
 _OWNER_PATIENCE = 180.0
 """Seconds after which even a living replica has forgotten the prompt that it was posting."""
 _REST_EVERY = 2.0
+_EARLY_KEPT = 64
 
 
 @dataclass(slots=True)
@@ -49,6 +50,8 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
+    _unheard: dict[AttemptId, _Sight] = field(default_factory=dict)
+    _early: set[str] = field(default_factory=set)
 
     async def look(self, worker: Worker) -> None:
         """Do what is due for each prompt that holds a slot of this worker."""
@@ -68,6 +71,8 @@ class Watch:
         for id, sight in self._sights.items():
             if attempt in (None, id):
                 sight.look_at = 0.0
+        if attempt is not None and attempt not in self._sights and len(self._early) < _EARLY_KEPT:
+            self._early.add(attempt)  # its post is not on record yet
 
     def next_look(self) -> float:
         """Seconds until something is due."""
@@ -77,8 +82,10 @@ class Watch:
 
     async def _check(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         now = self.clock()
-        first = _Sight(now, now + _FIRST_LOOK, now + _FIRST_LOOK)
-        sight = self._sights.setdefault(attempt.id, first)
+        if (sight := self._sights.get(attempt.id)) is None:
+            first = now if attempt.id in self._early else now + _FIRST_LOOK
+            sight = self._sights[attempt.id] = _Sight(now, first, now + _FIRST_LOOK)
+            self._early.clear()
         if now < sight.look_at:
             return
         sight.look_at = now + min(_LAST_LOOK, _FIRST_LOOK + (now - sight.since) / 10)
@@ -120,7 +127,7 @@ class Watch:
     async def _unanswered(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         """On its way to the worker in the hands of a replica; when that one is lost, find out how far it came."""
         now = self.clock()
-        sight = self._sights.setdefault(attempt.id, _Sight(now, now + _OWNER_LOOK, now))
+        sight = self._unheard.setdefault(attempt.id, _Sight(now, now + _OWNER_LOOK, now))
         if now < sight.look_at:
             return
         sight.look_at = now + _OWNER_LOOK
@@ -134,7 +141,6 @@ class Watch:
             await self.attempts.abandon(job, attempt, "its gateway died while posting it", haunts=True, crashed=False)
         else:
             await self.store.posted(attempt, attempt.id, {})
-            sight.look_at = 0.0
 
     async def _lay_to_rest(self, worker: Worker) -> None:
         """Attempts that were given up and show on the worker after all."""
@@ -150,8 +156,9 @@ class Watch:
                 await self.attempts.take_back(worker, id)
 
     def _forget(self, kept: set[AttemptId]) -> None:
-        for id in self._sights.keys() - kept:
-            del self._sights[id]
+        for sights in (self._sights, self._unheard):
+            for id in sights.keys() - kept:
+                del sights[id]
 
 
 def _posted(job: Job) -> bool:

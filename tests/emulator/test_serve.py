@@ -1,0 +1,59 @@
+"""`python -m gateway.emulator`: it says where it is, and ends when it is told to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.conformance.client import failing
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "gateway.emulator", "--port", "0", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            yield child, child.stdout.readline()
+        finally:
+            child.kill()
+
+
+def post(url: str, body: Any) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly(number: signal.Signals) -> None:
+    with process("--name", "mine") as (child, told):
+        assert told.startswith("mine: an emulated ComfyUI at http://127.0.0.1:")
+        began = time.monotonic()
+        child.send_signal(number)
+        assert child.wait(5) == 0
+        assert time.monotonic() - began < 2
+
+
+def test_a_probe_really_ends_the_process() -> None:
+    with process() as (child, told):
+        post(told.split()[-1] + "/prompt", {"prompt": failing("exit")})
+        assert child.wait(5) == 137
+
+
+@pytest.mark.parametrize("arguments", [("--speed", "0"), ("--host", "192.0.2.1")])
+def test_what_cannot_be_is_one_line(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "gateway.emulator", "--port", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("emulator: ")
