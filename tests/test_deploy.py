@@ -65,7 +65,7 @@ def test_a_dashboard_shows_only_what_is_measured(dashboard: Path) -> None:
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.name)
 def test_a_dashboard_asks_for_states_and_outcomes_that_there_are(dashboard: Path) -> None:
-    known = {
+    known: dict[str, set[str]] = {
         "outcome": set(Outcome),
         "state": {"queued", "assigned", "running"} | {state.__name__.lower() for state in get_args(Liveness)},
     }

@@ -90,7 +90,7 @@ class BodyCap:
         async def counted() -> Message:
             nonlocal size
             message = await receive()
-            size = len(message.get("body", b""))
+            size += len(message.get("body", b""))
             if size > self._limit:
                 raise BodyTooLarge(self._limit)
             return message

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Any
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Route, Router, request_response
+from starlette.types import Receive, Scope, Send
 
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.catalog import CatalogRoutes
@@ -35,8 +38,28 @@ class Endpoints:
 
 def router(to: Endpoints) -> Router:
     rows = [*_twins(_comfyui(to)), *_comfyui_api_only(to), *_gateway(to)]
-    routes: list[BaseRoute] = [Route(path, endpoint, methods=[method]) for method, path, endpoint in rows]
+    by_path: dict[str, dict[str, Any]] = {}
+    for method, path, endpoint in rows:
+        by_path.setdefault(path, {})[method] = endpoint
+    routes: list[BaseRoute] = [Route(path, ByMethod(endpoints)) for path, endpoints in by_path.items()]
     return Router(routes, default=to.passthrough)
+
+
+class ByMethod:
+    """One path: goes by the method, and answers a wrong one as aiohttp does (recording static.json)."""
+
+    def __init__(self, endpoints: Mapping[str, Any]) -> None:
+        """`endpoints` are handlers of a request, or raw ASGI apps."""
+        self._apps = {m: request_response(e) if iscoroutinefunction(e) else e for m, e in endpoints.items()}
+        if "GET" in self._apps:
+            self._apps.setdefault("HEAD", self._apps["GET"])
+        self._allow = ",".join(sorted(self._apps))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._apps.get(scope["method"])
+        if app is None:
+            app = PlainTextResponse("405: Method Not Allowed", 405, {"Allow": self._allow})
+        await app(scope, receive, send)
 
 
 def _comfyui(to: Endpoints) -> list[Row]:

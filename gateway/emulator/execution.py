@@ -53,9 +53,9 @@ class Memory:
 class Execution:
     def __init__(self, worker: Worker, item: tuple[Any, ...], memory: Memory) -> None:
         self._worker = worker
-        _, prompt_id, self._graph, self._extra, self._targets = item[:5]
+        _, self._prompt_id, self._graph, self._extra, self._targets = item[:5]
         self._memory = memory
-        self._teller = Teller(worker, prompt_id)
+        self._teller = Teller(worker, self._prompt_id)
         self._executed: list[str] = []
         self._shown: dict[str, dict[str, Any]] = {}
         self._signatures = Signatures(self._graph, self._asks_id, self._changed)
@@ -64,13 +64,13 @@ class Execution:
         """Raises, and by that ends the execution thread, where ComfyUI's ends: at an extra_data of null, say."""
         self._worker.interrupt.clear()
         self._worker.client_id = self._extra["client_id"] if "client_id" in self._extra else None  # noqa: SIM401
-        self._teller.say("execution_start", {})
+        self._teller.say("execution_start", {"prompt_id": self._prompt_id})
         self._forget()
         cached = [node_id for node_id in self._graph if self._kept(node_id)]
-        self._teller.say("execution_cached", {"nodes": cached})
+        self._teller.say("execution_cached", {"nodes": cached, "prompt_id": self._prompt_id})
         completed = self._run_nodes()
         if completed:
-            self._teller.say("execution_success", {})
+            self._teller.say("execution_success", {"prompt_id": self._prompt_id})
         self._worker.last_node_id = None
         status = "success" if completed else "error"
         told = {"status_str": status, "completed": completed, "messages": self._teller.messages}
@@ -146,7 +146,8 @@ class Execution:
 
     def _failure(self, node_id: str) -> dict[str, Any]:
         node_type = self._graph[node_id]["class_type"]
-        return {"node_id": node_id, "node_type": node_type, "executed": list(self._executed)}
+        told = {"prompt_id": self._prompt_id, "node_id": node_id, "node_type": node_type}
+        return {**told, "executed": list(self._executed)}
 
     def _error(self, error: Exception, inputs: dict[str, Any]) -> dict[str, Any]:
         out_of_memory = isinstance(error, OutOfMemory)

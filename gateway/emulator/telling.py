@@ -23,7 +23,7 @@ class Teller:
 
     def say(self, event: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
         """A message of the record. A prompt without a client_id has no owner: then only a broadcast is heard."""
-        data = {"prompt_id": self._prompt_id, **data, "timestamp": int(time.time() * 1000)}
+        data = {**data, "timestamp": int(time.time() * 1000)}
         self.messages.append((event, data))
         if self._worker.client_id is not None or broadcast:
             self._worker.hub.post(event, data, self._worker.client_id)

@@ -215,12 +215,18 @@ class Replay:
         if "json" in recorded:
             answer = json.loads(data)
             self._learn(recorded["json"], answer)
-            assert self.got.of(answer) == self.recorded.of(recorded["json"]), told
+            self._same(told, answer, recorded["json"])
         elif "text" in recorded:
             assert data.decode() == recorded["text"], told
         elif "head_b64" in recorded:
             head = base64.b64decode(recorded["head_b64"])[:8]
             assert data[:8] == head, told
+
+    def _same(self, told: str, got: Any, recorded: Any) -> None:
+        """The same values, and the keys in the same order."""
+        got, recorded = self.got.of(got), self.recorded.of(recorded)
+        assert got == recorded, told
+        assert json.dumps(got) == json.dumps(recorded), told
 
     def _learn(self, recorded: Any, got: Any) -> None:
         if isinstance(recorded, dict) and isinstance(recorded.get("prompt_id"), str) and isinstance(got, dict):
@@ -230,13 +236,13 @@ class Replay:
         told = f"entry {index}"
         if "text" in entry:
             assert isinstance(frame, str), f"{told}: a binary frame instead of {entry['text']}"
-            assert self.got.of(json.loads(frame)) == self.recorded.of(entry["text"]), told
+            self._same(told, json.loads(frame), entry["text"])
             return
         assert isinstance(frame, bytes), f"{told}: {frame} instead of a binary frame"
         assert int.from_bytes(frame[:4], "big") == entry["binary_type"], told
         if "metadata" in entry:
             end = 8 + int.from_bytes(frame[4:8], "big")
-            assert self.got.of(json.loads(frame[8:end])) == self.recorded.of(entry["metadata"]), told
+            self._same(told, json.loads(frame[8:end]), entry["metadata"])
             assert frame[end : end + 3] == b"\xff\xd8\xff", told
         else:
             assert int.from_bytes(frame[4:8], "big") == entry["image_format"], told
