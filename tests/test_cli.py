@@ -262,9 +262,9 @@ async def gateway(*arguments: str, stub: bool = True) -> AsyncIterator[Running]:
     try:
         yield running
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        if process.returncode is None:  # asked nicely, for a killed one leaves its server to the next
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 20)
         await reading
 
 

@@ -42,7 +42,7 @@ def router(to: Endpoints) -> Router:
     for method, path, endpoint in rows:
         by_path.setdefault(path, {})[method] = endpoint
     routes: list[BaseRoute] = [Route(path, ByMethod(endpoints)) for path, endpoints in by_path.items()]
-    return Router(routes, default=to.passthrough)
+    return Router(routes, redirect_slashes=False, default=to.passthrough)
 
 
 class ByMethod:

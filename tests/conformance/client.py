@@ -93,9 +93,9 @@ class Client:
         pending = sorted(told["queue_pending"], key=lambda item: (item[0], item[1]))
         return [item[1] for item in told["queue_running"]], [item[1] for item in pending]
 
-    async def running(self, prompt_id: str) -> None:
-        """Waits until it runs."""
-        async with asyncio.timeout(20):
+    async def running(self, prompt_id: str, timeout: float = 20) -> None:
+        """Waits until it runs; raises TimeoutError."""
+        async with asyncio.timeout(timeout):
             while prompt_id not in (await self.queue())[0]:
                 await asyncio.sleep(0.02)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -138,9 +139,12 @@ class Crowd:
         return self
 
     async def _runs_or_waits(self, prompt_id: str) -> None:
-        """A single worker takes the first at once; of what comes behind, one look tells."""
-        if len(self.ids) == 1 or self._client.target.is_gateway:
-            await asyncio.sleep(0.3)
+        """The first runs for sure. Whether a farm has a worker left for the next is known when it has had its time."""
+        if len(self.ids) == 1:
+            await self._client.running(prompt_id)
+        elif self._client.target.is_gateway:
+            with contextlib.suppress(TimeoutError):
+                await self._client.running(prompt_id, timeout=1)
 
     async def __aexit__(self, *_: object) -> None:
         await self.end()
