@@ -62,6 +62,7 @@ from gateway.metrics import Metrics, PrometheusRecorder
 from gateway.settings import Settings
 
 _FOLLOW = 10.0
+_FORGOTTEN = 1.5  # of post_timeout
 _UPKEEP_EVERY = 10.0
 
 
@@ -214,7 +215,9 @@ def _tender(
 
     def tender(name: WorkerName) -> Tender:
         observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
-        watch = Watch(store.jobs, comfy, mirror, attempts, children, store.farm.alive)
+        watch = Watch(
+            store.jobs, comfy, mirror, attempts, children, store.farm.alive, _FORGOTTEN * settings.post_timeout
+        )
         return Tender(name, mirror, observer, watch, events)
 
     return tender

@@ -67,8 +67,7 @@ class RedisJobs:
         keys += [k.job(new.id), k.secret(new.id), k.held(attempt.worker), k.record(new.id), k.history]
         body = zlib.compress(new.body, _LEVEL)
         tail = zlib.compress(new.tail, _LEVEL)
-        size = len(body) + len(tail)
-        args: list[Arg] = [new.id, new.digest, new.number, new.caller, size]
+        args: list[Arg] = [new.id, new.digest, new.number, new.caller, _size(new)]
         args += [limits.max_queue, limits.max_queue_bytes, limits.max_queue_per_caller]
         args += [json.dumps(dict(new.secrets)) if new.secrets else "", how, attempt.worker, waits, DEPTH]
         args += [self._replica, attempt.id, *_fields(new, body, tail)]
@@ -81,7 +80,7 @@ class RedisJobs:
         k = self._keys
         body, tail = zlib.compress(new.body, _LEVEL), zlib.compress(new.tail, _LEVEL)
         keys = [k.version, k.changes, k.number, k.live, k.job(new.id), k.held(worker)]
-        args: list[Arg] = [new.id, worker, new.caller, len(body) + len(tail), "digest", new.digest]
+        args: list[Arg] = [new.id, worker, new.caller, _size(new), "digest", new.digest]
         return bool(await self._run("adopt", keys, [*args, *_fields(new, body, tail)]))
 
     async def claim(self, attempt: Attempt, reasons: str) -> Won | Literal["busy", "gone"]:
@@ -220,6 +219,11 @@ class RedisJobs:
         if attempts:
             with translated():
                 await self._redis.zrem(self._keys.buried(worker), *attempts)
+
+
+def _size(new: NewPrompt) -> int:
+    """What it takes in the memory of each replica, which keeps the tail as it is; the store keeps less."""
+    return len(new.body) + len(new.tail)
 
 
 def _fields(new: NewPrompt, body: bytes, tail: bytes) -> list[Arg]:

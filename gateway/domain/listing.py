@@ -65,7 +65,13 @@ def _fits(job: Mapping[str, Any], wanted: JobFilter) -> bool:
 def _sort_key(sort_by: str) -> Any:
     if sort_by == "created_at":
         return lambda job: job.get("create_time", 0)
-    return lambda job: job.get("execution_end_time", 0) - job.get("execution_start_time", 0)
+    return _duration
+
+
+def _duration(job: Mapping[str, Any]) -> float:
+    """0 for what has not both begun and ended."""
+    begin, end = job.get("execution_start_time"), job.get("execution_end_time")
+    return end - begin if begin and end else 0
 
 
 def _statuses(text: str) -> frozenset[str]:

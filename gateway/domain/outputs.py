@@ -89,13 +89,12 @@ def preview(items: Sequence[Item]) -> dict[str, Any] | None:
     if not shown:
         return None
     best = min(shown, key=lambda item: item.rank)
-    tags = {"nodeId": best.node_id, "mediaType": best.kind}
     if best.file is not None:
-        return {**tags, **best.file} if "mediaType" in best.file else {**best.file, **tags}
+        return {**best.file, "nodeId": best.node_id, "mediaType": best.file.get("mediaType", best.kind)}
     cut: dict[str, Any] = {"content": best.text[:_TEXT_KEPT]}
     if len(best.text) > _TEXT_KEPT:
         cut["truncated"] = True
-    return {**cut, **tags}
+    return {**cut, "nodeId": best.node_id, "mediaType": best.kind}
 
 
 def normalised(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +114,7 @@ def _item(node_id: str, kind: str, raw: Any) -> Item | None:
     if isinstance(raw, dict):
         return Item(node_id, kind, raw)
     if (shape := _shape(raw)) is not None:
-        return Item(node_id, "3d", shape)
+        return Item(node_id, kind, shape)
     return Item(node_id, kind, None, str(raw)) if kind == "text" and raw is not None else None
 
 

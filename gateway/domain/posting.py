@@ -65,7 +65,7 @@ def queue_tail(
     prompt_id: PromptId, graph: Mapping[str, Any], extra_data: Mapping[str, Any], outputs: Sequence[str]
 ) -> bytes:
     """All of a /queue item but its number: `, prompt_id, prompt, extra_data, outputs_to_execute]`."""
-    shown = {key: value for key, value in extra_data.items() if key != OURS}
+    shown = {key: value for key, value in extra_data.items() if key not in (OURS, *SECRETS)}
     return b", " + json.dumps([prompt_id, graph, shown, list(outputs)])[1:].encode()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.domain import outputs
 from gateway.domain.ids import AttemptId
 from gateway.domain.jobs import Job, Outcome
-from gateway.domain.posting import OURS
+from gateway.domain.posting import OURS, SECRETS
 
 Record = dict[str, Any]
 
@@ -52,7 +52,8 @@ def public(record: Record, job: Job, attempt: AttemptId) -> Record:
     del number
     shown = json.loads(job.item())[3]
     client = {"client_id": shown["client_id"]} if "client_id" in shown else {}
-    kept = {key: value for key, value in extra_data.items() if key not in (OURS, "client_id", "create_time")}
+    ours = (OURS, *SECRETS, "client_id", "create_time")
+    kept = {key: value for key, value in extra_data.items() if key not in ours}
     if "create_time" in extra_data:
         kept["create_time"] = int(job.created_at * 1000)
     prompt = [json.loads(job.number), job.id, graph, {**kept, **client}, *rest]
@@ -136,7 +137,8 @@ _ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 def _messages(record: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     messages = (record.get("status") or {}).get("messages") or []
-    return ((event, data) for event, data in messages if isinstance(data, dict))
+    pairs = (entry[:2] for entry in messages if isinstance(entry, list) and len(entry) > 1)
+    return ((event, data) for event, data in pairs if isinstance(data, dict))
 
 
 def _inside_json(text: str) -> str:

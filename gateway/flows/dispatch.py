@@ -13,9 +13,9 @@ from gateway.domain.jobs import Attempt, Job, Outcome
 from gateway.domain.placement import Chosen, Placement
 from gateway.domain.ports import JobStore, PostAnswer, Recorder, Won
 from gateway.domain.workers import Probe, Worker, probed
-from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
+from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Verdict
 from gateway.flows.mirror import Mirror
-from gateway.flows.sharing import Tasks
+from gateway.flows.sharing import Tasks, insisting
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +57,13 @@ class Dispatch:
             await self._mirror.fresh()
 
     async def _claim(self, chosen: Chosen, decided: float) -> bool:
+        job, worker = self._mirror.jobs.get(chosen.id), self._mirror.workers.get(chosen.worker)
+        if job is None or worker is None:
+            return False
         attempt = Attempt(chosen.id, chosen.worker, new_attempt_id())
         won = await self._store.claim(attempt, json.dumps(chosen.reasons))
         if not isinstance(won, Won):
             return False
-        job, worker = self._mirror.jobs[chosen.id], self._mirror.workers[chosen.worker]
         now = time.time()
         self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))
         self._placement.runs(job.id, worker.name, job.demand)
@@ -71,6 +73,11 @@ class Dispatch:
 
     async def _post(self, job: Job, attempt: Attempt, worker: Worker, won: Won) -> None:
         verdict = await self._attempts.post(worker, attempt, won.body, dict(won.secrets), won.attempts)
+        async for again in insisting():
+            with again:
+                await self._settle(job, attempt, worker, verdict)
+
+    async def _settle(self, job: Job, attempt: Attempt, worker: Worker, verdict: Verdict) -> None:
         match verdict:
             case Took(given, _):
                 await confirm(self._store, self._attempts, worker, attempt, given)
@@ -94,6 +101,7 @@ class Dispatch:
 
     def _lost_sight(self, worker: Worker, error: WorkerRefused) -> None:
         self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
+        self._reread(worker)
 
 
 async def confirm(

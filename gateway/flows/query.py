@@ -25,6 +25,7 @@ class Query:
         self._mirror = mirror
         self._records = RecordCache(store, cache_bytes)
         self._queue: tuple[int, bytes] = (-1, b"")
+        self._summaries: dict[PromptId, tuple[bytes, dict[str, Any]]] = {}
 
     async def remaining(self) -> int:
         """Prompts that wait or run in the whole farm."""
@@ -84,6 +85,15 @@ class Query:
             return worker is not None and worker.foreign > 0
         return isinstance(job.state, Queued)
 
+    def _parsed(self, id: PromptId, summary: bytes) -> dict[str, Any]:
+        """Browsers ask for the list after every status: what has ended is parsed once."""
+        known = self._summaries.get(id)
+        if known is None or known[0] is not summary:
+            if len(self._summaries) > 2 * len(self._mirror.history) + 100:
+                self._summaries.clear()
+            known = self._summaries[id] = (summary, json.loads(summary))
+        return known[1]
+
     async def _history_body(self, ids: Sequence[PromptId]) -> bytes:
         found = await self._records.get(ids)
         rows = [json.dumps(id).encode() + b": " + found[id] for id in ids if id in found]
@@ -91,7 +101,7 @@ class Query:
 
     def _summary(self, job: Job) -> dict[str, Any]:
         if isinstance(job.state, Ended):
-            return json.loads(job.state.summary)  # type: ignore[no-any-return]
+            return self._parsed(job.id, job.state.summary)
         return records.waiting_summary(job, "pending" if self._is_pending(job) else "in_progress")
 
 

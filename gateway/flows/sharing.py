@@ -7,6 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from gateway.domain.errors import StoreUnavailable
+
+_INSIST = 120.0
+
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +44,16 @@ class Shared:
                 raise
             else:
                 asked.set_result(None)
+
+
+def insisting() -> AsyncRetrying:
+    """Tries again while the store is away: what a worker was told must come on record. Give it safe steps only."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        stop=stop_after_delay(_INSIST),
+        reraise=True,
+    )
 
 
 class Tasks:

@@ -77,6 +77,8 @@ class Tender:
 
     def _heard(self, attempt: str | None) -> None:
         self._watch.hurry(attempt)
+        if attempt is None:
+            self._observer.hurry("poll")
         self._bell.set()
 
 

@@ -23,8 +23,6 @@ _DEEP_EVERY = 10.0
 _INTERRUPT_AGAIN = 3.0
 _ANSWER_TIMEOUT = 10.0
 _OWNER_LOOK = 1.0
-_OWNER_PATIENCE = 180.0
-"""Seconds after which even a living replica has forgotten the prompt that it was posting."""
 _REST_EVERY = 2.0
 _EARLY_KEPT = 64
 
@@ -47,6 +45,7 @@ class Watch:
     attempts: Attempts
     children: Children
     alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
+    patience: float  # seconds after which even a living replica has forgotten the prompt that it was posting
     clock: Callable[[], float] = time.monotonic
     _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
@@ -132,7 +131,7 @@ class Watch:
             return
         sight.look_at = now + _OWNER_LOOK
         owner = job.state.owner if isinstance(job.state, Accepted | Assigned) else ""
-        if now - sight.since < _OWNER_PATIENCE and await self.alive(owner):
+        if now - sight.since < self.patience and await self.alive(owner):
             return
         where = await self.attempts.whereabouts(worker, attempt.id)
         if isinstance(job.state, Accepted):
