@@ -61,7 +61,7 @@ from gateway.loops import Loop, running
 from gateway.metrics import Metrics, PrometheusRecorder
 from gateway.settings import Settings
 
-_FOLLOW = 10.0
+_FOLLOW = 0.5
 _FORGOTTEN = 1.5  # of post_timeout
 _UPKEEP_EVERY = 10.0
 
@@ -131,7 +131,7 @@ async def opened(
     """Everything connected and running around the body; closed in reverse order."""
     async with AsyncExitStack() as stack:
         store = _store(settings, state_url, new_replica_id(), metrics)
-        stack.push_async_callback(store.redis.aclose)
+        stack.push_async_callback(store.redis.aclose, close_connection_pool=True)
         session = await stack.enter_async_context(new_session(connect_timeout=settings.connect_timeout))
         tasks = Tasks()
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
@@ -227,9 +227,11 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
     flows.mirror.listen(flows.tending.wake)
+    leases = Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl)
+    flows.mirror.listen(lambda names: leases.wake() if flows.tending.is_due(names) else None)
     return [
-        Loop("follow", every=0.5, tick=lambda: flows.mirror.follow(_FOLLOW)),
-        Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl),
+        Loop("follow", every=0.0, tick=lambda: flows.mirror.follow(_FOLLOW)),
+        leases,
         Loop("let go", every=1.0, tick=flows.tending.let_go),
         dispatch,
         Loop("catalogue", every=1.0, tick=flows.catalog.tick),

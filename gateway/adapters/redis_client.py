@@ -25,4 +25,4 @@ def connect(url: str) -> Redis:
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), _RETRIES),
         health_check_interval=15,
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

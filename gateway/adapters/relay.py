@@ -14,7 +14,7 @@ from yarl import URL
 
 from gateway.domain.addresses import masked
 from gateway.domain.errors import BadRequest, WorkerRefused, WorkerSilent
-from gateway.domain.ports_relay import Answer, Headers
+from gateway.domain.ports.relay import Answer, Headers
 
 _HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer"

@@ -37,6 +37,11 @@ class Submission:
     rest: dict[str, Any]
     """Further keys of the body, which on-prompt handlers of custom nodes may read."""
 
+    @property
+    def wedging_node(self) -> str | None:
+        """A node that has no `inputs` object: where no output needs it, ComfyUI takes it, and never ends (2.5)."""
+        return next((id for id, node in self.graph.items() if not isinstance(node.get("inputs"), dict)), None)
+
 
 def parse(body: object) -> Submission:
     """Raises PromptRefused for what gets a reasoned 400, BrokenBody for what ComfyUI answers its bare 500 to."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.ports_relay import Answer, Wire
+from gateway.domain.ports.relay import Answer, Wire
 from gateway.edge.headers import has_body
 
 _QUICK = 0.02

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import NotFound, NoWorker, WorkerRefused
 from gateway.domain.ids import WorkerName
-from gateway.domain.ports_relay import Homes, Wire
+from gateway.domain.ports.relay import Homes, Wire
 from gateway.domain.workers import Down, Worker
 from gateway.edge.carry import Incoming, carry, target_of
 from gateway.edge.headers import header

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.domain.submission import parse
-from gateway.edge.bodies import as_json, raw_json, read_json
+from gateway.edge.bodies import as_json, read_json
 from gateway.edge.callers import Callers
 from gateway.flows.query import Query
 from gateway.flows.submit import Submit
@@ -22,7 +22,7 @@ class PromptRoutes:
         submission = parse(await read_json(request))
         caller = self._callers.of(request.scope, submission.client_id)
         reply = await self._submit(submission, caller)
-        return raw_json(reply.body, reply.status)
+        return Response(reply.body, reply.status, {"Content-Type": reply.content_type})
 
     async def get(self, request: Request) -> Response:
         return as_json({"exec_info": {"queue_remaining": await self._query.remaining()}})

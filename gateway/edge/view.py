@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import NoWorker, WorkerRefused
-from gateway.domain.ports_relay import Files, Homes, Wire
+from gateway.domain.ports.relay import Files, Homes, Wire
 from gateway.domain.workers import Worker
 from gateway.edge.carry import Incoming, carry, target_of
 

@@ -22,7 +22,7 @@ from gateway.flows.sharing import Shared
 
 CANCELLED_KEPT = 1000
 _UNREAD = -1
-_PATIENCE = 1.0
+_PATIENCE = 0.5
 
 
 class Mirror:

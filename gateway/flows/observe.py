@@ -48,7 +48,7 @@ class Observer:
             worker = await self._poll(worker)
         if worker.answers and self._is_due("stats", self.rhythm.stats_every):
             worker = await self._stats(worker)
-        if worker.answers and (worker.catalogue is None or self._is_due("catalogue", self.rhythm.catalogue_every)):
+        if worker.answers and self._catalogue_is_due(worker):
             worker = await self._catalogue(worker)
         if self._published is None or _told(worker) != _told(self._published):
             await self.farm.publish(worker)
@@ -73,6 +73,11 @@ class Observer:
             return False
         self._due[name] = self.clock() + every * random.uniform(0.8, 1.2)
         return True
+
+    def _catalogue_is_due(self, worker: Worker) -> bool:
+        if worker.catalogue is None:  # never read, or lost by the store since
+            self._due["catalogue"] = min(self._due.get("catalogue", 0.0), self.clock() + self.rhythm.in_doubt)
+        return self._is_due("catalogue", self.rhythm.catalogue_every)
 
     async def _poll(self, worker: Worker) -> Worker:
         began = self.clock()

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.domain import posting
 from gateway.domain.callers import Caller
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, StoreUnavailable
+from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, PromptRefused, StoreUnavailable
 from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
 from gateway.domain.jobs import Attempt
 from gateway.domain.placement import Chosen, Placement
@@ -56,6 +56,7 @@ _DECISIONS = 8
 class Reply:
     status: int
     body: bytes
+    content_type: str = "application/json; charset=utf-8"
 
 
 class Submit:
@@ -86,6 +87,8 @@ class Submit:
     async def __call__(self, submission: Submission, caller: Caller) -> Reply:
         """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded."""
         await self._mirror.fresh()
+        if (node := submission.wedging_node) is not None:
+            return self._wedging(submission, node)
         new = self._read(submission, caller)
         deadline = time.monotonic() + self._patience
         while True:
@@ -103,6 +106,15 @@ class Submit:
                 else:
                     self._recorder.refused("worker")
                 return reply
+
+    def _wedging(self, submission: Submission, node: str) -> Reply:
+        """A node without inputs that ComfyUI's validation does not come to stops its worker for good."""
+        verdict = validate(submission.graph, self._catalogues.nodes, targets=submission.targets)
+        if isinstance(verdict, Invalid):
+            return Reply(400, json.dumps(verdict.body()).encode())
+        raise PromptRefused(
+            "invalid_request", f"prompt: node {node} has no inputs object", details=f"Node ID '#{node}'"
+        )
 
     def _read(self, submission: Submission, caller: Caller) -> NewPrompt:
         extra_data, secrets = posting.split_secrets(submission.extra_data)
@@ -146,7 +158,7 @@ class Submit:
         if answer is not None and answer.status == 200:
             return await self._hold(replace(new, refused_by=frozenset(refused)))
         first = next(iter(refused.values()))
-        return Reply(first.status, first.body)
+        return Reply(first.status, first.body, first.content_type)
 
     async def _post(
         self, new: NewPrompt, submission: Submission, chosen: Chosen, refused: dict[WorkerName, PostAnswer]
@@ -221,7 +233,7 @@ class Submit:
         if answer is None:
             return await self._hold(new)
         if answer.status != 200:
-            return Reply(answer.status, answer.body)
+            return Reply(answer.status, answer.body, answer.content_type)
         node_errors = json.dumps(json.loads(answer.body).get("node_errors", {})).encode()
         return await self._hold(replace(new, node_errors=node_errors))
 

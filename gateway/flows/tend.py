@@ -106,6 +106,7 @@ class Tending:
         self._held_until = 0.0
         self._leading = False
         self._tended: dict[WorkerName, tuple[Tender, asyncio.Task[None]]] = {}
+        self._known: frozenset[WorkerName] = frozenset()
 
     def leads(self) -> bool:
         """Whether this replica drains the queue; False as soon as its lease may have run out."""
@@ -120,6 +121,10 @@ class Tending:
             if (tended := self._tended.get(name)) is not None:
                 tended[0].wake()
 
+    def is_due(self, names: Iterable[WorkerName]) -> bool:
+        """Whether one of these is new, so that nobody may be looking after it yet."""
+        return any(name not in self._known and name in self._mirror.workers for name in names)
+
     def reread(self, worker: Worker) -> None:
         if (tended := self._tended.get(worker.name)) is not None:
             tended[0].reread()
@@ -127,7 +132,8 @@ class Tending:
     async def tick(self) -> None:
         """Renew, take what is free, let go of what is lost."""
         await self._mirror.fresh()
-        names = {f"worker:{name}": name for name in self._mirror.workers}
+        self._known = frozenset(self._mirror.workers)
+        names = {f"worker:{name}": name for name in self._known}
         asked = time.monotonic()
         held = await self._farm.lease([_LEADER, *names])
         self._held_until = asked + self._lease_ttl

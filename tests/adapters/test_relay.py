@@ -7,7 +7,7 @@ import pytest
 
 from gateway.adapters.relay import Relay, new_session
 from gateway.domain.errors import BadRequest, WorkerRefused, WorkerSilent
-from gateway.domain.ports_relay import Answer
+from gateway.domain.ports.relay import Answer
 from tests.servers import until
 from tests.wire import Head, answering, nobody, read_body, read_chunk, read_head, worker
 

@@ -7,7 +7,6 @@ else meanwhile: the tests clear its queue and its history.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +15,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.app import build
+from gateway.domain.addresses import WorkerAddress
+from gateway.domain.ids import WorkerName
 from gateway.emulator.serve import running
 from gateway.emulator.settings import EmulatorSettings
+from gateway.settings import Settings
 from tests.conformance.client import Client, Target
+from tests.servers import serve, until
 
 MODELS = ("base.safetensors", "other.safetensors")
 
@@ -35,13 +39,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-async def farm_url(request: pytest.FixtureRequest) -> str:
-    """A gateway in front of several emulated workers; empty for a test that runs against something else."""
+async def farm_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """A gateway in front of two emulated workers; empty for a test that runs against something else."""
     if request.node.callspec.params["target"] != "farm":
-        return ""
-    if importlib.util.find_spec("gateway.app") is None:
-        pytest.skip("there is no gateway yet")
-    pytest.skip("the gateway is not started here yet")
+        yield ""
+        return
+    state: str = request.getfixturevalue("state")
+    workers = [EmulatorSettings(models=MODELS, directory=tmp_path / name, load_seconds=0.2) for name in ("a", "b")]
+    async with running(workers[0]) as a, running(workers[1]) as b:
+        addresses = (WorkerAddress(WorkerName("a"), a.url), WorkerAddress(WorkerName("b"), b.url))
+        settings = Settings(workers=addresses, poll_every=1, catalogue_every=5, shutdown_grace=1)
+        async with serve(build(settings, state, lambda: False)) as url:
+            await until(lambda: _all_up(url), "both workers are up")
+            yield url
+
+
+async def _all_up(url: str) -> bool:
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/gateway/workers") as response:
+        workers = (await response.json())["workers"]
+    return all(worker["state"] == "up" and worker["node_classes"] for worker in workers)
 
 
 @pytest.fixture

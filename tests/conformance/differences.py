@@ -6,8 +6,7 @@ from typing import Literal, get_args
 
 Difference = Literal[
     "reused-id",
-    "mask-without-original",
-    "farm-names",
+    "one-disk",
     "get-interrupt",
     "any-id",
     "poison",
@@ -19,8 +18,7 @@ Difference = Literal[
 
 DIFFERENCES: dict[Difference, str] = {
     "reused-id": "a prompt_id sent again with another prompt is 409; with the same prompt it runs once",
-    "mask-without-original": "a mask over a missing file is 400, where ComfyUI answers 200 for a file it never wrote",
-    "farm-names": "output names carry ~worker before the extension, because all workers write the same names",
+    "one-disk": "each worker has its own files still: names count per worker, an output is an input only there",
     "get-interrupt": "GET /interrupt works like the POST, as some documents show it",
     "any-id": "an id that is no UUID is taken whatever the workers' version, because attempts have ids of their own",
     "poison": "a body that would crash or wedge a worker is 400",

@@ -79,7 +79,7 @@ async def test_a_mask_without_its_original(client: Client) -> None:
     ref = json.dumps({"filename": fresh(), "type": "input"})
     name = fresh()
     answer = await upload(client, name, png((0, 0, 0, 77)), "/upload/mask", original_ref=ref)
-    assert answer.status == (400 if client.target.differs("mask-without-original") else 200)
+    assert answer.status == 200
     assert (await client.get("/view", filename=name, type="input")).status == 404
     assert (await upload(client, fresh(), png(), "/upload/mask")).status == 500
 
@@ -188,6 +188,8 @@ async def test_an_upload_goes_into_a_prompt(client: Client) -> None:
 
 
 async def test_a_result_goes_into_the_next_prompt(client: Client) -> None:
+    if client.target.differs("one-disk"):
+        pytest.skip("the next prompt may run on another worker")
     [file] = files(await client.run(picture(color=0x0A0B0C)))
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": f"{file['filename']} [output]"}},
@@ -202,9 +204,7 @@ async def test_pictures_are_counted_and_named_by_their_size(client: Client) -> N
     prefix = f"p{uuid.uuid4().hex}/%width%x%height%"
     names = [files(await client.run(picture(prefix)))[0]["filename"] for _ in range(2)]
     assert all(name.startswith("32x16_0000") for name in names)
-    if client.target.differs("farm-names"):
-        assert len(set(names)) == 2
-    else:
+    if not client.target.differs("one-disk"):
         assert names == ["32x16_00001_.png", "32x16_00002_.png"]
 
 

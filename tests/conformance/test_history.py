@@ -24,7 +24,6 @@ async def test_a_record_of_success(client: Client, path: str) -> None:
     [file] = files(record)
     assert (file["subfolder"], file["type"]) == ("", "output")
     assert file["filename"].startswith("named_0")
-    assert ("~" in file["filename"]) is client.target.differs("farm-names")
 
 
 async def test_a_record_of_an_error(client: Client) -> None:

@@ -43,5 +43,3 @@ def job(
         tail=queue_tail(PromptId(id), graph or {}, shown, outputs),
         **more,
     )
-
-

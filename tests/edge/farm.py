@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.adapters.relay import Relay, new_session
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import WorkerName
-from gateway.domain.ports_relay import Wire
+from gateway.domain.ports.relay import Wire
 from gateway.domain.workers import Down, Up, Worker
 from gateway.edge.errors import on_gateway_error
 from tests.servers import serve

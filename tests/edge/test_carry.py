@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Message
 
 from gateway.domain.errors import WorkerRefused, WorkerSilent
-from gateway.domain.ports_relay import Answer, Headers
+from gateway.domain.ports.relay import Answer, Headers
 from gateway.edge.carry import Incoming, carry, target_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]

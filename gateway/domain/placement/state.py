@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
@@ -59,6 +60,8 @@ class _Group:
     refused_by: frozenset[WorkerName]
     able: set[WorkerName] = field(default_factory=set)
     lines: dict[str, list[tuple[float, str, Waiting]]] = field(default_factory=dict)
+    firsts: list[tuple[int, str]] = field(default_factory=list)
+    """A heap of the first turn of each caller in `lines`; turns that are used up stay until they come to the top."""
 
 
 class Placement:
@@ -106,8 +109,13 @@ class Placement:
             self._waits_no_more(prompt.id, turn=-1)
         self._waiting[prompt.id] = prompt
         group = self._group(prompt.kind)
-        insort(group.lines.setdefault(prompt.caller, []), (*prompt.order, prompt))
-        insort(self._turns.setdefault(prompt.caller, []), prompt.seq)
+        line, turns = group.lines.setdefault(prompt.caller, []), self._turns.setdefault(prompt.caller, [])
+        insort(line, (*prompt.order, prompt))
+        insort(turns, prompt.seq)
+        if turns[0] == prompt.seq and len(turns) > 1:
+            self._first_changed(prompt.caller)
+        elif len(line) == 1:
+            self._note_first(group, prompt.caller)
 
     def runs(self, id: PromptId, worker: WorkerName, demand: Demand) -> None:
         """A worker's slot is taken for this prompt, which waits no more and has used its caller's first turn up."""
@@ -133,10 +141,32 @@ class Placement:
         line.remove((*prompt.order, prompt))
         if not line:
             del group.lines[prompt.caller]
+        if not group.lines:
+            group.firsts.clear()
         turns = self._turns[prompt.caller]
         turns.pop(turn)
         if not turns:
             del self._turns[prompt.caller]
+        elif turn == 0:
+            self._first_changed(prompt.caller)
+
+    def _first_changed(self, caller: str) -> None:
+        for group in self._groups.values():
+            if caller in group.lines:
+                self._note_first(group, caller)
+
+    def _note_first(self, group: _Group, caller: str) -> None:
+        heappush(group.firsts, (self._turns[caller][0], caller))
+        if len(group.firsts) > 2 * len(group.lines) + 64:
+            group.firsts = sorted((self._turns[each][0], each) for each in group.lines)
+
+    def _first_caller(self, group: _Group) -> str:
+        """Of those with a prompt in this group, the one whose turn comes first."""
+        while True:
+            turn, caller = group.firsts[0]
+            if caller in group.lines and self._turns[caller][0] == turn:
+                return caller
+            heappop(group.firsts)
 
     def _free(self, id: PromptId, now: float) -> None:
         spot = self._spots.get(self._holder.pop(id, WorkerName("")))
@@ -196,7 +226,7 @@ class Placement:
         heads: list[tuple[int, tuple[float, str], _Group, Waiting]] = []
         for group in self._groups.values():
             if group.lines and any(self._spots[name].free for name in group.able):
-                caller = min(group.lines, key=lambda c: self._turns[c][0])
+                caller = self._first_caller(group)
                 prompt = group.lines[caller][0][2]
                 heads.append((self._turns[caller][0], prompt.order, group, prompt))
         heads.sort(key=lambda head: head[:2])

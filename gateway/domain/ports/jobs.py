@@ -1,17 +1,15 @@
-"""What the flows need of the world, each promise in a sentence. Adapters are checked against these."""
+"""The prompts in the store: what is handed to it, what it answers, and its steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
-from gateway.domain.jobs import Attempt, Job, Outcome
+from gateway.domain.jobs import Attempt, Outcome
 from gateway.domain.outputs import OutputFile
-from gateway.domain.workers import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,154 +187,3 @@ class JobStore(Protocol):
     async def buried(self, worker: WorkerName) -> set[AttemptId]: ...
 
     async def unbury(self, worker: WorkerName, attempts: Sequence[AttemptId]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a replica must read to be as new as `version`; `everything` when it lags too far."""
-
-    version: int
-    waits: str
-    everything: bool
-    prompts: frozenset[PromptId]
-    workers: frozenset[WorkerName]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerEntry:
-    """A worker as its owner configured it."""
-
-    name: WorkerName
-    url: str
-    draining: bool = False
-    configured: bool = False  # by the settings of a gateway, not by its API
-    leaving: bool = False  # drains, and is removed when it holds nothing any more
-
-
-class ChangeFeed(Protocol):
-    async def since(self, version: int) -> Changes: ...
-
-    async def wait(self, version: int, timeout: float) -> None:
-        """Return once something newer than `version` is there, or after `timeout` seconds."""
-        ...
-
-    async def jobs(self, ids: Sequence[PromptId]) -> dict[PromptId, Job | None]: ...
-
-    async def all_ids(self) -> list[PromptId]:
-        """Of all prompts that are live or in the history."""
-        ...
-
-
-class FarmStore(Protocol):
-    async def workers(self) -> dict[WorkerName, Worker]:
-        """All workers, with what was last seen of them."""
-        ...
-
-    async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool: ...
-
-    async def remove(self, name: WorkerName) -> Literal["ok", "busy", "unknown"]: ...
-
-    async def publish(self, worker: Worker) -> None:
-        """Let all replicas see what this one saw."""
-        ...
-
-    async def save_catalogue(self, digest: str, raw: bytes) -> None: ...
-
-    async def catalogue(self, digest: str) -> bytes | None: ...
-
-    async def home(self) -> WorkerName | None: ...
-
-    async def set_home(self, name: WorkerName) -> None: ...
-
-    async def lease(self, names: Sequence[str]) -> set[str]:
-        """Those of `names` that this replica holds from now on, for the lease's time to live."""
-        ...
-
-    async def release(self, names: Sequence[str]) -> None:
-        """Give leases back, and be dead to the others: this replica is leaving."""
-        ...
-
-    async def alive(self, replica: str) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PostAnswer:
-    """A worker's answer to POST /prompt."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class QueueItem:
-    graph: Mapping[str, Any]
-    extra_data: Mapping[str, Any]
-    outputs: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerQueue:
-    """GET /queue of a worker, by attempt or foreign id."""
-
-    running: Mapping[str, QueueItem] = field(default_factory=dict)
-    pending: Mapping[str, QueueItem] = field(default_factory=dict)
-
-    def __contains__(self, id: object) -> bool:
-        return id in self.running or id in self.pending
-
-
-class Comfy(Protocol):
-    """A worker's control API. Raises WorkerRefused, WorkerSilent or WorkerRejected; only reads are ever repeated."""
-
-    async def post_prompt(self, url: str, body: bytes, timeout: float) -> PostAnswer: ...
-
-    async def remaining(self, url: str, timeout: float) -> int: ...
-
-    async def queue(self, url: str) -> WorkerQueue: ...
-
-    async def history(self, url: str, id: str) -> dict[str, Any] | None:
-        """One record of the worker's history, or None."""
-        ...
-
-    async def stats(self, url: str, timeout: float) -> dict[str, Any]: ...
-
-    async def object_info(self, url: str) -> bytes: ...
-
-    async def get(self, url: str, path: str) -> bytes | None:
-        """A small read; None for a 404."""
-        ...
-
-    async def interrupt(self, url: str, id: str) -> None:
-        """Interrupt this very prompt if it is running there."""
-        ...
-
-    async def dequeue(self, url: str, id: str) -> None: ...
-
-    async def free(self, url: str, body: bytes) -> None: ...
-
-
-class EventSource(Protocol):
-    """A worker's events, as hints that something happened; the worker's queue and history are what is true."""
-
-    def listen(self, url: str, heard: Callable[[str | None], None]) -> AbstractAsyncContextManager[Callable[[], str]]:
-        """Call `heard` with the attempt that an event names, or None for all, for as long as the context lasts.
-
-        The context's value tells the client_id to post with. Connections that break are made again.
-        """
-        ...
-
-
-class Recorder(Protocol):
-    """Facts for the metrics."""
-
-    def accepted(self) -> None: ...
-    def refused(self, reason: str) -> None: ...
-    def dispatched(self, reason: str, waited: float, decided: float) -> None: ...
-    def ended(self, outcome: str, ran: float, attempts: int) -> None: ...
-    def requeued(self, reason: str) -> None: ...
-    def stale(self) -> None:
-        """Something about an attempt that is not the current one was ignored."""
-        ...
-
-    def idle_gap(self, seconds: float) -> None: ...

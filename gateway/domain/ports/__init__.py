@@ -1,0 +1,61 @@
+"""What the flows need of the world, each promise in a sentence. Adapters are checked against these."""
+
+from gateway.domain.ports.farm import (
+    ChangeFeed,
+    Changes,
+    FarmStore,
+    WorkerEntry,
+)
+from gateway.domain.ports.jobs import (
+    CallerFull,
+    Conflict,
+    Ending,
+    FarmFull,
+    Interruption,
+    JobStore,
+    Known,
+    Limits,
+    New,
+    NewPrompt,
+    SameAgain,
+    SlotLost,
+    Taken,
+    Won,
+)
+from gateway.domain.ports.recorder import (
+    Recorder,
+)
+from gateway.domain.ports.worker import (
+    Comfy,
+    EventSource,
+    PostAnswer,
+    QueueItem,
+    WorkerQueue,
+)
+
+__all__ = [
+    "CallerFull",
+    "ChangeFeed",
+    "Changes",
+    "Comfy",
+    "Conflict",
+    "Ending",
+    "EventSource",
+    "FarmFull",
+    "FarmStore",
+    "Interruption",
+    "JobStore",
+    "Known",
+    "Limits",
+    "New",
+    "NewPrompt",
+    "PostAnswer",
+    "QueueItem",
+    "Recorder",
+    "SameAgain",
+    "SlotLost",
+    "Taken",
+    "Won",
+    "WorkerEntry",
+    "WorkerQueue",
+]

@@ -1,0 +1,79 @@
+"""The workers in the store, who looks after them, and the news of what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.jobs import Job
+from gateway.domain.workers import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a replica must read to be as new as `version`; `everything` when it lags too far."""
+
+    version: int
+    waits: str
+    everything: bool
+    prompts: frozenset[PromptId]
+    workers: frozenset[WorkerName]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEntry:
+    """A worker as its owner configured it."""
+
+    name: WorkerName
+    url: str
+    draining: bool = False
+    configured: bool = False  # by the settings of a gateway, not by its API
+    leaving: bool = False  # drains, and is removed when it holds nothing any more
+
+
+class ChangeFeed(Protocol):
+    async def since(self, version: int) -> Changes: ...
+
+    async def wait(self, version: int, timeout: float) -> None:
+        """Return once something newer than `version` is there, or after `timeout` seconds."""
+        ...
+
+    async def jobs(self, ids: Sequence[PromptId]) -> dict[PromptId, Job | None]: ...
+
+    async def all_ids(self) -> list[PromptId]:
+        """Of all prompts that are live or in the history."""
+        ...
+
+
+class FarmStore(Protocol):
+    async def workers(self) -> dict[WorkerName, Worker]:
+        """All workers, with what was last seen of them."""
+        ...
+
+    async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool: ...
+
+    async def remove(self, name: WorkerName) -> Literal["ok", "busy", "unknown"]: ...
+
+    async def publish(self, worker: Worker) -> None:
+        """Let all replicas see what this one saw."""
+        ...
+
+    async def save_catalogue(self, digest: str, raw: bytes) -> None: ...
+
+    async def catalogue(self, digest: str) -> bytes | None: ...
+
+    async def home(self) -> WorkerName | None: ...
+
+    async def set_home(self, name: WorkerName) -> None: ...
+
+    async def lease(self, names: Sequence[str]) -> set[str]:
+        """Those of `names` that this replica holds from now on, for the lease's time to live."""
+        ...
+
+    async def release(self, names: Sequence[str]) -> None:
+        """Give leases back, and be dead to the others: this replica is leaving."""
+        ...
+
+    async def alive(self, replica: str) -> bool: ...

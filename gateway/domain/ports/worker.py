@@ -1,0 +1,76 @@
+"""A worker over its own HTTP and its socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class PostAnswer:
+    """A worker's answer to POST /prompt."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    graph: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
+    outputs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerQueue:
+    """GET /queue of a worker, by attempt or foreign id."""
+
+    running: Mapping[str, QueueItem] = field(default_factory=dict)
+    pending: Mapping[str, QueueItem] = field(default_factory=dict)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self.running or id in self.pending
+
+
+class Comfy(Protocol):
+    """A worker's control API. Raises WorkerRefused, WorkerSilent or WorkerRejected; only reads are ever repeated."""
+
+    async def post_prompt(self, url: str, body: bytes, timeout: float) -> PostAnswer: ...
+
+    async def remaining(self, url: str, timeout: float) -> int: ...
+
+    async def queue(self, url: str) -> WorkerQueue: ...
+
+    async def history(self, url: str, id: str) -> dict[str, Any] | None:
+        """One record of the worker's history, or None."""
+        ...
+
+    async def stats(self, url: str, timeout: float) -> dict[str, Any]: ...
+
+    async def object_info(self, url: str) -> bytes: ...
+
+    async def get(self, url: str, path: str) -> bytes | None:
+        """A small read; None for a 404."""
+        ...
+
+    async def interrupt(self, url: str, id: str) -> None:
+        """Interrupt this very prompt if it is running there."""
+        ...
+
+    async def dequeue(self, url: str, id: str) -> None: ...
+
+    async def free(self, url: str, body: bytes) -> None: ...
+
+
+class EventSource(Protocol):
+    """A worker's events, as hints that something happened; the worker's queue and history are what is true."""
+
+    def listen(self, url: str, heard: Callable[[str | None], None]) -> AbstractAsyncContextManager[Callable[[], str]]:
+        """Call `heard` with the attempt that an event names, or None for all, for as long as the context lasts.
+
+        The context's value tells the client_id to post with. Connections that break are made again.
+        """
+        ...

@@ -1,0 +1,108 @@
+"""A decision costs groups × workers, whatever waits."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.placement import Placement, Waiting
+from tests.domain.placement.makers import offering, placement, waiting, wants, worker
+
+WORKERS, GROUPS, FEW, MANY = 1_000, 12, 1_000, 100_000
+DEMANDS = [wants(f"m{number}") for number in range(GROUPS)]
+
+
+def arrivals(count: int) -> Iterator[Waiting]:
+    """Ten of each caller, one caller after the other."""
+    for seq in range(count):
+        yield waiting(f"p{seq}", seq, caller=f"c{seq // 10}", demand=DEMANDS[seq % GROUPS])
+
+
+def crowded(count: int) -> Placement:
+    everything = offering(*(f"m{number}" for number in range(GROUPS)))
+    state = placement(*(worker(f"w{number}", catalogue=everything) for number in range(WORKERS)))
+    for prompt in arrivals(count):
+        state.waits(prompt, 0.0)
+    return state
+
+
+@pytest.fixture(scope="module")
+def crowds() -> tuple[Placement, Placement]:
+    return crowded(FEW), crowded(MANY)
+
+
+def seconds(act: Callable[[], object]) -> float:
+    best = []
+    for _ in range(7):
+        began = time.process_time()
+        act()
+        best.append(time.process_time() - began)
+    return min(best)
+
+
+def occupy(state: Placement, workers: range) -> None:
+    for number in workers:
+        state.runs(PromptId(f"held-{number}"), WorkerName(f"w{number}"), DEMANDS[0])
+
+
+@pytest.mark.parametrize("busy", [0, WORKERS - 1, WORKERS])
+def test_a_decision_costs_the_same_for_100_times_as_many_waiting(
+    crowds: tuple[Placement, Placement], busy: int
+) -> None:
+    few, many = crowds
+    for state in crowds:
+        occupy(state, range(busy))
+        assert (state.decide() is None) is (busy == WORKERS)
+    assert seconds(many.decide) < 3 * seconds(few.decide)
+
+
+def test_to_take_the_next_costs_the_same_too(crowds: tuple[Placement, Placement]) -> None:
+    """From one end of a prompt to the next one's begin."""
+
+    def turn(state: Placement) -> None:
+        state.gone(PromptId("held-0"), 1.0)
+        chosen = state.decide()
+        assert chosen is not None
+        state.runs(chosen.id, chosen.worker, DEMANDS[0])
+        state.gone(chosen.id, 2.0)
+        state.runs(PromptId("held-0"), WorkerName("w0"), DEMANDS[0])
+
+    for state in crowds:
+        occupy(state, range(WORKERS))
+    few, many = crowds
+    assert seconds(lambda: turn(many)) < 3 * seconds(lambda: turn(few))
+
+
+def test_a_waiting_prompt_takes_less_than_half_a_kilobyte_and_leaves_nothing() -> None:
+    """Tables keep the size that they had once, so what counts is that a second wave adds nothing."""
+    state, prompts = placement(), list(arrivals(5_000))
+    held, left = [], []
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            for prompt in prompts:
+                state.waits(prompt, 0.0)
+            held.append(tracemalloc.get_traced_memory()[0])
+            for prompt in prompts:
+                state.gone(prompt.id, 0.0)
+            left.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(held) < 512 * len(prompts)
+    assert left[1] < 1.1 * left[0]
+
+
+def test_turns_used_up_are_not_heaped_up() -> None:
+    """Where one prompt is stuck for ever while its caller's others run."""
+    state = placement(worker("x", catalogue=offering("m0")))
+    for number in range(3):
+        state.waits(waiting(f"stuck-{number}", number, caller=f"c{number}", demand=DEMANDS[1]), 0.0)
+    for seq in range(10, 3_000):
+        state.waits(waiting("p", seq, caller=f"c{1 + seq % 2}", demand=DEMANDS[0]), 0.0)
+        state.runs(PromptId("p"), WorkerName("x"), DEMANDS[0])
+        state.gone(PromptId("p"), 0.0)
+    assert max(len(group.firsts) for group in state._groups.values()) < 100
