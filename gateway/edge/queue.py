@@ -11,7 +11,7 @@ from gateway.domain.errors import BrokenBody
 from gateway.domain.ids import PromptId
 from gateway.edge.bodies import empty, ids_in, integer, raw_json, read_object
 from gateway.edge.callers import Callers
-from gateway.flows.control import Control
+from gateway.flows.control import Control, in_batches
 from gateway.flows.query import Query
 
 
@@ -30,8 +30,7 @@ class QueueRoutes:
         ids = ids_in(body, "delete") if "delete" in body else []
         if body.get("clear"):
             await self._control.delete_own(self._callers.of(request.scope, body.get("client_id")))
-        for id in ids:
-            await self._control.delete(id)
+        await in_batches(self._control.delete, ids)
         return empty()
 
     async def history(self, request: Request) -> Response:

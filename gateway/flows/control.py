@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from gateway.domain.callers import Caller
 from gateway.domain.errors import WorkerError
@@ -21,6 +21,7 @@ from gateway.flows.mirror import Mirror, until
 
 log = logging.getLogger(__name__)
 
+_BATCH = 32
 _POSTING = 5.0
 """Seconds that a delete waits for a prompt that is just being posted."""
 
@@ -64,18 +65,18 @@ class Control:
         waiting = [
             job.id for job in self._mirror.live.values() if isinstance(job.state, Queued) and _is_of(job, caller)
         ]
-        for id in reversed(waiting):
-            await self._store.cancel(id)
+        await in_batches(self._store.cancel, list(reversed(waiting)))
 
     async def cancel(self, ids: Sequence[PromptId]) -> bool:
         """Delete those that wait, interrupt those that run; whether there was one (contract 1.2)."""
         await self._mirror.fresh()
-        done = [await self.delete(id) or await self.interrupt(id) for id in ids]
-        return any(done)
+        return any(await in_batches(self._cancel, ids))
+
+    async def _cancel(self, id: PromptId) -> bool:
+        return await self.delete(id) or await self.interrupt(id)
 
     async def forget(self, ids: Iterable[PromptId]) -> None:
-        for id in ids:
-            await self._store.forget(id)
+        await in_batches(self._store.forget, list(ids))
 
     async def forget_own(self, caller: Caller) -> None:
         await self._mirror.fresh()
@@ -109,6 +110,14 @@ class Control:
             return False
         await self._attempts.give_back(Attempt(job.id, worker.name, now.state.attempt))
         return await self._store.cancel(job.id)
+
+
+async def in_batches(step: Callable[[PromptId], Awaitable[bool]], ids: Sequence[PromptId]) -> list[bool]:
+    """One step for each, some at a time: ten thousand must neither take a minute nor flood the store."""
+    done: list[bool] = []
+    for start in range(0, len(ids), _BATCH):
+        done += await asyncio.gather(*(step(id) for id in ids[start : start + _BATCH]))
+    return done
 
 
 def _on_worker(job: Job) -> bool:

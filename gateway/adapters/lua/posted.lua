@@ -4,7 +4,8 @@
 --       4.. pairs for the job hash (answer, tail …)
 -- Returns 'ok' | 'interrupt' (asked for meanwhile) | 'gone' (another attempt, or the end, came first)
 local job = redis.call('HMGET', KEYS[3], 'state', 'attempt', 'interrupting', 'posted')
-if job[2] ~= ARGV[2] or (job[1] ~= 'accepted' and job[1] ~= 'assigned' and job[1] ~= 'running') then return 'gone' end
+if job[2] ~= ARGV[2] and job[2] ~= ARGV[3] then return 'gone' end -- the latter when asked again
+if job[1] ~= 'accepted' and job[1] ~= 'assigned' and job[1] ~= 'running' then return 'gone' end
 if job[1] == 'accepted' then redis.call('HSET', KEYS[3], 'state', 'assigned', 'since', now_ms()) end
 redis.call('HSET', KEYS[3], 'posted', 1, 'attempt', ARGV[3])
 if #ARGV > 3 then redis.call('HSET', KEYS[3], unpack(ARGV, 4)) end
