@@ -226,9 +226,9 @@ def _tender(
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
-    flows.mirror.listen(flows.tending.wake)
+    flows.mirror.listen(lambda news: flows.tending.wake(news.workers))
     leases = Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl)
-    flows.mirror.listen(lambda names: leases.wake() if flows.tending.is_due(names) else None)
+    flows.mirror.listen(lambda news: leases.wake() if flows.tending.is_due(news.workers) else None)
     return [
         Loop("follow", every=0.0, tick=lambda: flows.mirror.follow(_FOLLOW)),
         leases,

@@ -26,7 +26,7 @@ SHORT: dict[str, Any] = {
     "catalogue_every": 5.0,
     "poll_timeout": 2.0,
     "connect_timeout": 1.0,
-    "shutdown_grace": 0.3,
+    "shutdown_grace": 0.05,
 }
 
 

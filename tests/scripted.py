@@ -97,7 +97,11 @@ class Scripted:
         self.vram = 24 * 2**30
         self.more: dict[str, Any] = {}
         """Put over the records of what ends from now on."""
+        self.deaf = False
+        """Its socket says nothing."""
         self.requests: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        """How often each record was given."""
         self.received: list[dict[str, Any]] = []
         """The bodies of the posts that were taken."""
         self.started: list[str] = []
@@ -182,7 +186,7 @@ class Scripted:
                 self.finish(id)
 
     def _say(self, sid: Any, event: str, data: Mapping[str, Any]) -> None:
-        if (socket := self._sockets.get(str(sid))) is not None and not socket.closed:
+        if (socket := self._sockets.get(str(sid))) is not None and not self.deaf and not socket.closed:
             task = asyncio.ensure_future(socket.send_str(json.dumps({"type": event, "data": data})))
             task.add_done_callback(lambda done: done.exception())
 
@@ -205,6 +209,7 @@ class Scripted:
 
     async def _history(self, request: web.Request) -> web.Response:
         id = request.match_info["id"]
+        self.told[id] += id in self.history
         return web.json_response({id: self.history[id]} if id in self.history else {})
 
     async def _interrupt(self, request: web.Request) -> web.Response:

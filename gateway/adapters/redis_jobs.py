@@ -116,10 +116,12 @@ class RedisJobs:
         crashed: bool,
         min_vram: int = 0,
         refused_by: frozenset[WorkerName] = frozenset(),
-    ) -> int | None:
+    ) -> int | Literal["interrupting"] | None:
         pairs: list[Arg] = ["min_vram", min_vram, "ooms", 1] if min_vram else []
         pairs += ["refused_by", json.dumps(sorted(refused_by))] if refused_by else []
         reply = await self._release(attempt, haunts, crashed, "queue", pairs)
+        if reply[0] == b"interrupting":
+            return "interrupting"
         return int(reply[1]) if reply[0] == b"ok" else None
 
     async def drop(self, attempt: Attempt, *, haunts: bool) -> None:

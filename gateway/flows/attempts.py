@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.domain import records
 from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
-from gateway.domain.ids import AttemptId
+from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
 from gateway.domain.outputs import files_in
 from gateway.domain.placement import Placement
@@ -121,9 +121,11 @@ class Attempts:
         if oom:
             self._placement.emptied(worker.name)
         if oom and self._has_bigger(job, worker):
-            await self._store.requeue(attempt, haunts=False, crashed=False, min_vram=worker.vram_total + 1)
-            self._recorder.requeued("out of memory")
-            return
+            bigger = worker.vram_total + 1
+            again = await self._store.requeue(attempt, haunts=False, crashed=False, min_vram=bigger)
+            if again != "interrupting":
+                self._recorder.requeued("out of memory")
+                return
         outcome = records.outcome_of(record)
         public = records.public(record, job, attempt.id)
         if files := files_in(public["outputs"]):
@@ -140,16 +142,28 @@ class Attempts:
         elif crashed and job.crashes + 1 >= self._tries.crashes:
             tries = job.crashes + 1
             await self.end_here(job, attempt, Outcome.FAILED, f"Given up: {tries} workers were lost with it ({why}).")
-        elif await self._store.requeue(attempt, haunts=haunts, crashed=crashed) is not None:
+        elif await self.requeue(job, attempt, haunts=haunts, crashed=crashed):
             log.warning("prompt %s waits again: %s", job.id, why)
             self._recorder.requeued("crash" if crashed else "unanswered")
             return
         if haunts:
             await self._store.bury(attempt.worker, attempt.id)
 
-    async def give_back(self, attempt: Attempt) -> None:
-        """The worker was made to forget it: the prompt waits again."""
-        await self._store.requeue(attempt, haunts=False, crashed=False)
+    async def requeue(
+        self,
+        job: Job,
+        attempt: Attempt,
+        *,
+        haunts: bool = False,
+        crashed: bool = False,
+        refused_by: frozenset[WorkerName] = frozenset(),
+    ) -> bool:
+        """Whether the prompt waits again; one whose interruption was asked for meanwhile ends."""
+        told = await self._store.requeue(attempt, haunts=haunts, crashed=crashed, refused_by=refused_by)
+        if told == "interrupting":
+            await self.end_here(job, attempt, Outcome.INTERRUPTED, "interrupted before it ran")
+            return False
+        return told is not None
 
     async def end_here(self, job: Job, attempt: Attempt | None, outcome: Outcome, why: str) -> None:
         """An end that no worker told."""

@@ -108,7 +108,7 @@ class Control:
         await self._comfy.dequeue(worker.url, now.state.attempt)
         if await self._attempts.whereabouts(worker, now.state.attempt) is not Place.ABSENT:
             return False
-        await self._attempts.give_back(Attempt(job.id, worker.name, now.state.attempt))
+        await self._attempts.requeue(job, Attempt(job.id, worker.name, now.state.attempt))
         return await self._store.cancel(job.id)
 
 

@@ -94,8 +94,8 @@ class Dispatch:
         self._reread(worker)
         refused_by = job.refused_by | {worker.name}
         if any(other.name not in refused_by for other in self._placement.able(job.demand)):
-            await self._store.requeue(attempt, haunts=False, crashed=False, refused_by=refused_by)
-            self._recorder.requeued("refused")
+            if await self._attempts.requeue(job, attempt, refused_by=refused_by):
+                self._recorder.requeued("refused")
         else:
             await self._attempts.end_here(job, attempt, Outcome.FAILED, answer.body.decode(errors="replace"))
 

@@ -10,9 +10,9 @@ import asyncio
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.ids import ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Attempt, Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.placement import Placement, Waiting
 from gateway.domain.ports import ChangeFeed, Changes, FarmStore
@@ -25,14 +25,31 @@ _UNREAD = -1
 _PATIENCE = 0.5
 
 
+@dataclass(slots=True)
+class News:
+    """What one sync brought: workers that something was about, and each prompt before and after."""
+
+    workers: set[WorkerName] = field(default_factory=set)
+    prompts: list[tuple[Job | None, Job | None]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Count:
+    """A client's prompts: those known at all, and those of them that wait or run."""
+
+    known: int = 0
+    live: int = 0
+
+
 class Mirror:
     def __init__(self, feed: ChangeFeed, farm: FarmStore, catalogues: Catalogues, placement: Placement) -> None:
         self._feed = feed
         self._farm = farm
         self._catalogues = catalogues
         self._placement = placement
-        self._listeners: list[Callable[[frozenset[WorkerName]], None]] = []
-        self._touched: set[WorkerName] = set()
+        self._listeners: list[Callable[[News], None]] = []
+        self._news = News()
+        self._counts: dict[ClientId, _Count] = {}
         self.version = _UNREAD
         self.waits = "0"
         self.jobs: dict[PromptId, Job] = {}
@@ -45,9 +62,14 @@ class Mirror:
         self._history: list[tuple[int, PromptId]] = []
         self.fresh = Shared(self._sync)
 
-    def listen(self, changed: Callable[[frozenset[WorkerName]], None]) -> None:
-        """Call `changed` after each sync that brought something, with the workers that it was about."""
+    def listen(self, changed: Callable[[News], None]) -> None:
+        """Call `changed` after each sync that brought something."""
         self._listeners.append(changed)
+
+    def remaining(self, client: ClientId | None) -> int:
+        """Prompts that this client waits for; for one that never submitted any, all of the farm (invariant 15)."""
+        count = self._counts.get(client) if client else None
+        return count.live if count else len(self.live)
 
     async def follow(self, seconds: float) -> None:
         """Take in what is new as soon as it is there, for this long."""
@@ -82,14 +104,14 @@ class Mirror:
                 return
             else:
                 await self._take(changes)
-            touched, self._touched = frozenset(self._touched), set()
+            news, self._news = self._news, News()
             for changed in self._listeners:
-                changed(touched)
+                changed(news)
 
     async def _take(self, changes: Changes) -> None:
         if changes.workers:
             await self._read_workers()
-            self._touched |= changes.workers
+            self._news.workers |= changes.workers
         if changes.prompts:
             for id, job in (await self._feed.jobs(list(changes.prompts))).items():
                 self._put(id, job)
@@ -118,7 +140,9 @@ class Mirror:
             self._placement.worker_seen(worker)
 
     def _put(self, id: PromptId, job: Job | None) -> None:
-        self._unlist(id, self.jobs.pop(id, None))
+        before = self.jobs.pop(id, None)
+        self._news.prompts.append((before, job))
+        self._unlist(id, before)
         if job is None or isinstance(job.state, Ended):
             self._placement.gone(id, time.time())
         if job is not None:
@@ -131,29 +155,40 @@ class Mirror:
                 del self.cancelled[next(iter(self.cancelled))]
             return
         self.jobs[job.id] = job
+        self._count(job, 1)
         if isinstance(job.state, Ended):
             insort(self._history, (job.state.place, job.id))
             return
         (self.live if is_live(job) else self.accepted)[job.id] = job
         if (attempt := attempt_of(job)) is not None:
             self._on.setdefault(attempt.worker, set()).add(job.id)
-            self._touched.add(attempt.worker)
+            self._news.workers.add(attempt.worker)
         self._place(job)
 
     def _unlist(self, id: PromptId, job: Job | None) -> None:
         self.cancelled.pop(id, None)
         if job is None:
             return
+        self._count(job, -1)
         self.live.pop(id, None)
         self.accepted.pop(id, None)
         if (attempt := attempt_of(job)) is not None:
             self._on[attempt.worker].discard(id)
-            self._touched.add(attempt.worker)
+            self._news.workers.add(attempt.worker)
         if isinstance(job.state, Ended):
             entry = (job.state.place, id)
             at = bisect_left(self._history, entry)
             if self._history[at : at + 1] == [entry]:
                 del self._history[at]
+
+    def _count(self, job: Job, by: int) -> None:
+        if job.client_id is None:
+            return
+        count = self._counts.setdefault(job.client_id, _Count())
+        count.known += by
+        count.live += by * is_live(job)
+        if not count.known:
+            del self._counts[job.client_id]
 
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):

@@ -187,7 +187,7 @@ async def test_an_id_that_came_to_nothing_is_free_again(state: str, scripted_wor
     ],
 )
 async def test_a_full_queue_says_when_to_come_again(
-    state: str, scripted_worker: Scripted, limit: dict[str, int], status: int, mine: bool
+    state: str, scripted_worker: Scripted, limit: dict[str, Any], status: int, mine: bool
 ) -> None:
     async with farm(state, scripted_worker, **limit) as gateway:
         client, somebody = gateway.client(), gateway.client()

@@ -92,18 +92,22 @@ class History:
         self._taken(prompt, answer)
         self._raise_broken()
 
-    async def post_all(self, prompts: Iterable[Prompt], *, at_once: int = 8) -> None:
-        """Each to a random gateway, so many at a time."""
+    async def post_all(self, prompts: Iterable[Prompt], *, at_once: int = 8, ahead: int = 1000) -> None:
+        """Each to a random gateway, so many at a time, and so many ahead of the results that were shown."""
         waiting = iter(list(prompts))
 
         async def client() -> None:
             for prompt in waiting:
+                await until(lambda: self._broken or self._unended() < ahead, "fewer wait", timeout=_GIVE_UP)
                 await self.post(prompt)
                 await self._is_known(prompt)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(client())
+
+    def _unended(self) -> int:
+        return len(self.numbers.keys() - self.results.keys())
 
     async def ended(self, count: int, timeout: float = 30.0) -> None:
         """Wait until so many prompts have shown a result."""
@@ -113,7 +117,7 @@ class History:
     async def settled(self, timeout: float = 40.0) -> None:
         """Wait until every prompt that was taken has shown its result."""
         try:
-            await until(lambda: self._broken or self.numbers.keys() <= self.results.keys(), "all ended", timeout=timeout)
+            await until(lambda: self._broken or not self._unended(), "all ended", timeout=timeout)
         except AssertionError as error:
             raise await self._never_ended() from error
         self._raise_broken()

@@ -25,6 +25,7 @@ class Process:
 
     def __init__(self, name: str, folder: Path, command: list[str], *, env: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self.out = folder / f"{name}.out"
         self.log = folder / f"{name}.log"
         self.url = ""
         self._command = command
@@ -43,22 +44,18 @@ class Process:
     async def start(self) -> None:
         """Return when it serves: on a free port the first time, on the same one after that."""
         port = self.url.rpartition(":")[2] or "0"
-        said = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as out:
+        command = [*self._command, "--port", port]
+        with self.out.open("wb") as out, self.log.open("ab") as err:
             self._popen = subprocess.Popen(
-                [*self._command, "--port", port], stdout=out, stderr=out, cwd=ROOT, env=self._env, start_new_session=True
+                command, stdout=out, stderr=err, cwd=ROOT, env=self._env, start_new_session=True
             )
 
         def ready() -> re.Match[str] | None:
-            found = re.search(r" at (http://127\.0\.0\.1:\d+)\n", self.said(said))
-            assert found or self.alive, f"{self.name} does not start:\n{self.said(said)}"
+            found = re.search(r" at (http://127\.0\.0\.1:\d+)\n", self.out.read_text())
+            assert found or self.alive, f"{self.name} does not start:\n{self.log.read_text()}"
             return found
 
         self.url = (await until(ready, f"{self.name} serves", timeout=PATIENCE))[1]
-
-    def said(self, start: int = 0) -> str:
-        """Its output since that byte."""
-        return self.log.read_bytes()[start:].decode(errors="replace") if self.log.exists() else ""
 
     def signal(self, number: signal.Signals) -> None:
         assert self._popen is not None
@@ -108,7 +105,7 @@ class Farm:
     def gateway(self, name: str, workers: list[Process], *flags: str, state: str = "") -> Process:
         """A gateway, to be started; without a `state` it has a private server in a folder of its own."""
         data_dir = self.folder / f"state-{name}"
-        command = [sys.executable, "-m", "gateway", "serve", "--log-format", "text", "--data-dir", str(data_dir)]
+        command = [sys.executable, "-m", "gateway", "serve", "--log-format", "json", "--data-dir", str(data_dir)]
         command += [part for worker in workers for part in ("--worker", f"{worker.name}={worker.url}")]
         self._stack.callback(end_server, data_dir)
         return self._owned(Process(name, self.folder, [*command, *flags, *(["--state", state] if state else [])]))

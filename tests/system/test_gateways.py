@@ -27,7 +27,7 @@ async def test_what_a_killed_gateway_answered_200_for_is_true_after_its_restart(
     await gateway.start()
     history = History(http, [gateway])
     async with history.watched():
-        posting = asyncio.create_task(history.post_all(many(200)))
+        posting = asyncio.create_task(history.post_all(many(200), ahead=40))
         for count in (30, 80):
             await history.ended(count)
             with history.excused(gateway):
@@ -48,7 +48,7 @@ async def test_when_one_of_two_gateways_is_killed_the_other_keeps_its_promises(
         await gateway.start()
     history = History(http, gateways)
     async with history.watched():
-        posting = asyncio.create_task(history.post_all(many(200)))
+        posting = asyncio.create_task(history.post_all(many(200), ahead=40))
         for gateway, count in zip(gateways, (30, 100), strict=True):
             await history.ended(count)
             with history.excused(gateway):
@@ -72,7 +72,7 @@ async def test_a_gateway_that_is_told_to_leave_loses_nothing_and_hands_over_at_o
     leaving = gateways[0]
     history = History(http, gateways)
     async with history.watched():
-        posting = asyncio.create_task(history.post_all(many(200)))
+        posting = asyncio.create_task(history.post_all(many(200), ahead=40))
         await history.ended(30)
         with history.excused(leaving):
             leaving.signal(signal.SIGTERM)
@@ -85,4 +85,4 @@ async def test_a_gateway_that_is_told_to_leave_loses_nothing_and_hands_over_at_o
         await posting
         await history.settled()
     await history.in_order(workers)
-    assert "Traceback" not in leaving.said()
+    assert "Traceback" not in leaving.log.read_text()

@@ -23,7 +23,7 @@ async def test_while_the_state_is_away_prompts_get_a_503_or_are_taken_and_none_i
     await asyncio.gather(*(gateway.start() for gateway in gateways))
     history = History(http, gateways)
     async with history.watched():
-        posting = asyncio.create_task(history.post_all(many(150)))
+        posting = asyncio.create_task(history.post_all(many(150), ahead=40))
         for count in (20, 60):
             await history.ended(count)
             with history.excused(*gateways):

@@ -2,11 +2,12 @@
 -- KEYS  1 version  2 changes  3 waits  4 live  5 waiting  6 load  7 job  8 held  9 buried  10 secret
 -- ARGV  1 prompt_id  2 attempt id  3 '1' if the worker may still get or run it  4 '1' if it died of it
 --       5 'queue' | 'drop'  6.. pairs for the job hash
--- Returns {'ok', crashes} | {'gone'}
+-- Returns {'ok', crashes} | {'gone'} | {'interrupting'}: it is to end instead, and nothing was changed
 local id = ARGV[1]
-local job = redis.call('HMGET', KEYS[7], 'state', 'attempt', 'caller', 'size', 'seq')
+local job = redis.call('HMGET', KEYS[7], 'state', 'attempt', 'caller', 'size', 'seq', 'interrupting')
 local state = job[1]
 if job[2] ~= ARGV[2] or (state ~= 'accepted' and state ~= 'assigned' and state ~= 'running') then return { 'gone' } end
+if ARGV[5] == 'queue' and job[6] == '1' then return { 'interrupting' } end
 redis.call('HDEL', KEYS[8], ARGV[2])
 if ARGV[3] == '1' then
     redis.call('ZADD', KEYS[9], now_ms(), ARGV[2])

@@ -139,9 +139,10 @@ class JobStore(Protocol):
         crashed: bool,
         min_vram: int = 0,
         refused_by: frozenset[WorkerName] = frozenset(),
-    ) -> int | None:
+    ) -> int | Literal["interrupting"] | None:
         """Back to the queue; `haunts`: the worker may still get or run it. The crashes so far, or None: it moved on.
 
+        "interrupting": its interruption was asked for meanwhile, so that it is to end; nothing was changed.
         `min_vram` and `refused_by` narrow where it may go from now on.
         """
         ...

@@ -1,0 +1,108 @@
+"""What waits goes to workers in the right order, each prompt once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.emulator.settings import EmulatorSettings
+from tests.farm import Client, emulated, farm, picture, sleeping
+from tests.scripted import Scripted
+from tests.servers import until
+
+pytestmark = pytest.mark.anyio
+
+MIXED: list[dict[str, Any]] = [
+    {},
+    {"front": True},
+    {"number": 2.5},
+    {},
+    {"front": True},
+    {"number": -1},
+    {"number": 1e9},
+    {},
+    {"number": 2.5, "front": True},
+]
+
+
+async def test_one_client_on_one_worker_gets_comfyuis_own_order(state: str) -> None:
+    """The same posts to a ComfyUI and to the gateway in front of another."""
+    async with emulated(*[EmulatorSettings()] * 2) as (alone, behind), farm(state, behind) as gateway:
+        client = gateway.client()
+        direct = Client(gateway.http, alone.url, "me")
+        orders = []
+        for who in (direct, client):
+            blocker = await who.submit(sleeping(), prompt_id="00000000-0000-4000-8000-000000000000")
+            await until(lambda who=who, id=blocker: _runs(who, id), "the blocker runs")  # type: ignore[misc]
+            for number, more in enumerate(MIXED):
+                await who.submit(picture(), prompt_id=f"00000000-0000-4000-8000-{number:012}", **more)
+            told = await who.get("/queue")
+            await who.send("/interrupt", {"prompt_id": blocker})
+            await until(lambda who=who: _all_ended(who, len(MIXED) + 1), "all end")  # type: ignore[misc]
+            orders.append((list(await who.get("/history")), sorted(item[0] for item in told["queue_pending"])))
+        assert orders[0][0][1:] == orders[1][0][1:]
+        assert orders[0] == orders[1]
+
+
+async def test_the_front_of_one_client_does_not_overtake_another(state: str, scripted_worker: Scripted) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        pushy, patient = gateway.client("a"), gateway.client("b")
+        await pushy.submit(sleeping())
+        early = await patient.submit(picture())
+        late = await pushy.submit(picture())
+        front = await pushy.submit(picture(), front=True)
+        low = await pushy.submit(picture(), number=-1e9)
+        for count in range(2, 6):
+            scripted_worker.finish()
+            await scripted_worker.runs(count)
+        assert scripted_worker.prompts()[1:] == [early, low, front, late]
+
+
+async def test_every_worker_is_used_and_none_twice(state: str) -> None:
+    async with emulated(*[EmulatorSettings()] * 3) as workers, farm(state, *workers, replicas=2) as gateway:
+        clients = [gateway.client("me", at) for at in (0, 1)]
+        ids = await asyncio.gather(*(clients[n % 2].submit(sleeping(0.2)) for n in range(12)))
+        for id in ids:
+            record = await clients[0].ended(id)
+            assert record["status"]["completed"]
+        jobs = [await clients[0].job(id) for id in ids]
+        assert {job["worker"] for job in jobs} == {"w0", "w1", "w2"}
+        assert {job["attempts"] for job in jobs} == {1}
+        ran = [len(worker.worker.queue.history()) for worker in workers]
+        assert sum(ran) == 12
+        assert min(ran) >= 2
+
+
+async def test_a_worker_holds_one_prompt_at_a_time(state: str, scripted_worker: Scripted) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        ids = [await client.submit(picture()) for _ in range(3)]
+        for count, id in enumerate(ids, 1):
+            await scripted_worker.runs(count)
+            assert scripted_worker.pending == {}
+            assert len(scripted_worker.received) == count
+            scripted_worker.finish()
+            await client.ended(id)
+
+
+async def test_why_it_waits_is_told(state: str, scripted_worker: Scripted, second_worker: Scripted) -> None:
+    del second_worker.nodes["ProbeSleep"]
+    async with farm(state, scripted_worker, second_worker) as gateway:
+        client = gateway.client()
+        await client.submit(sleeping())
+        first, second = [await client.submit(sleeping()) for _ in range(2)]
+        told = await client.job(second)
+        assert (told["state"], told["position"], told["caller"]) == ("queued", 1, client.client_id)
+        assert told["workers"] == {"w0": "busy", "w1": "node class ProbeSleep is not installed"}
+        assert "ProbeSleep" in told["needs"]["classes"]
+        assert (await client.job(first))["position"] == 0
+
+
+async def _runs(client: Client, id: str) -> bool:
+    return id in (await client.queue())[0]
+
+
+async def _all_ended(client: Client, count: int) -> bool:
+    return len(await client.get("/history")) == count
