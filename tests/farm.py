@@ -90,7 +90,8 @@ class Client:
         await until(lambda: self._is_running(id), f"{id} runs")
 
     async def _is_running(self, id: str) -> bool:
-        return bool((await self.job(id))["state"] == "running")
+        answer = await self.ask("GET", f"/gateway/jobs/{id}")
+        return answer.status == 200 and answer.json["state"] == "running"
 
     async def job(self, id: str) -> dict[str, Any]:
         """As GET /gateway/jobs/{id} tells it."""

@@ -9,8 +9,8 @@ import asyncio
 import json
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -99,6 +99,8 @@ class Scripted:
         """Put over the records of what ends from now on."""
         self.deaf = False
         """Its socket says nothing."""
+        self._heard = asyncio.Event()  # cleared while it is silent
+        self._heard.set()
         self.requests: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
         """How often each record was given."""
@@ -142,6 +144,20 @@ class Scripted:
         self._say(item[3].get("client_id"), event, told)
         self._advance()
         return id
+
+    @property
+    def connected(self) -> int:
+        """How many listen to its events."""
+        return len(self._sockets)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """It reads requests, and answers none of them before this is over."""
+        self._heard.clear()
+        try:
+            yield
+        finally:
+            self._heard.set()
 
     def forget(self) -> None:
         """As a restart would: it knows no prompt any more."""
@@ -245,6 +261,7 @@ class Scripted:
         @web.middleware
         async def counted(request: web.Request, handler: Any) -> web.StreamResponse:
             self.requests[f"{request.method} {request.path}"] += 1
+            await self._heard.wait()
             answer: web.StreamResponse = await handler(request)
             return answer
 

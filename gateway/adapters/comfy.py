@@ -20,18 +20,18 @@ from gateway.domain.ports import PostAnswer, QueueItem, WorkerQueue
 
 _CONTROL_TIMEOUT = 10.0
 _CATALOGUE_TIMEOUT = 60.0
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, aiohttp.ClientConnectorError) as error:
-        raise WorkerRefused(f"{url}: {error or type(error).__name__}") from error
-    except aiohttp.ConnectionTimeoutError as error:
-        raise WorkerRefused(f"{url}: {error or type(error).__name__}") from error
     except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise WorkerSilent(f"{url}: {error or type(error).__name__}") from error
+        # To httpx-aiohttp every lost connection is one that was never made; its cause tells them apart.
+        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+        kind = WorkerRefused if isinstance(cause, _NEVER_SENT) else WorkerSilent
+        raise kind(f"{url}: {str(error) or type(error).__name__}") from error
     except ValueError as error:
         raise WorkerSilent(f"{url}: no JSON: {error}") from error
 

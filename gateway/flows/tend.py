@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 
-from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.errors import GatewayError, StoreUnavailable, WorkerSilent
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports import EventSource, FarmStore
-from gateway.domain.workers import Worker
+from gateway.domain.workers import Suspect, Worker
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer
 from gateway.flows.sharing import Tasks
@@ -65,8 +65,18 @@ class Tender:
         seen = await self._observer.look(_listened(worker, sid))
         if seen != worker:
             self._mirror.believe(seen)
-        await self._watch.look(seen)
+        if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
+            return max(0.01, min(self._observer.next_look(), _IDLE_LOOK))  # it would not answer this either
+        await self._watched(seen)
         return max(0.01, min(self._observer.next_look(), self._watch.next_look(), _IDLE_LOOK))
+
+    async def _watched(self, worker: Worker) -> None:
+        """Watch no longer than a poll may take, so that the polls which find a frozen worker down are not held up."""
+        try:
+            async with asyncio.timeout(self._observer.rhythm.poll_timeout):
+                await self._watch.look(worker)
+        except TimeoutError:
+            raise WorkerSilent(f"{worker.url} stopped answering") from None
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Callable[[], str]]:

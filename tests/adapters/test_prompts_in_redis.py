@@ -259,6 +259,9 @@ class Prompts(RuleBasedStateMachine):
         if (job := self.current(tried)) is None:
             assert told is None
             return
+        if job.interrupting:
+            assert told == "interrupting"
+            return
         job.crashes += crashed
         assert told == job.crashes
         job.state, job.worker, job.attempt, job.posted = "queued", None, "", False

@@ -215,6 +215,15 @@ async def test_an_interruption_reaches_who_posts(store: Store) -> None:
     assert await store.jobs.interrupt(P) is None
 
 
+async def test_who_is_to_be_interrupted_does_not_wait_again(store: Store) -> None:
+    tried = await assigned(store)
+    await store.jobs.interrupt(P)
+    before = await store.job(P)
+    assert await store.jobs.requeue(tried, haunts=True, crashed=True) == "interrupting"
+    assert await store.job(P) == before
+    assert await store.jobs.buried(W) == set()
+
+
 async def test_an_attempt_that_was_given_up_changes_nothing_any_more(store: Store) -> None:
     late = await assigned(store)
     assert await store.jobs.requeue(late, haunts=True, crashed=True) == 1

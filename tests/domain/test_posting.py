@@ -94,7 +94,7 @@ def test_numbers_that_are_none_arrive_as_they_came() -> None:
     assert body["more"] == -math.inf
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=100)
 @given(extra_data=objects, rest=objects, secrets=st.dictionaries(st.sampled_from(SECRETS), values))
 def test_no_key_and_no_text_breaks_the_body(
     extra_data: dict[str, Any], rest: dict[str, Any], secrets: dict[str, Any]

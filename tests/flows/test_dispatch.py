@@ -36,7 +36,7 @@ async def test_one_client_on_one_worker_gets_comfyuis_own_order(state: str) -> N
         for who in (direct, client):
             blocker = await who.submit(sleeping(), prompt_id="00000000-0000-4000-8000-000000000000")
             await until(lambda who=who, id=blocker: _runs(who, id), "the blocker runs")  # type: ignore[misc]
-            for number, more in enumerate(MIXED):
+            for number, more in enumerate(MIXED, 1):
                 await who.submit(picture(), prompt_id=f"00000000-0000-4000-8000-{number:012}", **more)
             told = await who.get("/queue")
             await who.send("/interrupt", {"prompt_id": blocker})
@@ -63,7 +63,7 @@ async def test_the_front_of_one_client_does_not_overtake_another(state: str, scr
 async def test_every_worker_is_used_and_none_twice(state: str) -> None:
     async with emulated(*[EmulatorSettings()] * 3) as workers, farm(state, *workers, replicas=2) as gateway:
         clients = [gateway.client("me", at) for at in (0, 1)]
-        ids = await asyncio.gather(*(clients[n % 2].submit(sleeping(0.2)) for n in range(12)))
+        ids = await asyncio.gather(*(clients[n % 2].submit(sleeping(0.1)) for n in range(8)))
         for id in ids:
             record = await clients[0].ended(id)
             assert record["status"]["completed"]
@@ -71,8 +71,8 @@ async def test_every_worker_is_used_and_none_twice(state: str) -> None:
         assert {job["worker"] for job in jobs} == {"w0", "w1", "w2"}
         assert {job["attempts"] for job in jobs} == {1}
         ran = [len(worker.worker.queue.history()) for worker in workers]
-        assert sum(ran) == 12
-        assert min(ran) >= 2
+        assert sum(ran) == 8
+        assert min(ran) >= 1
 
 
 async def test_a_worker_holds_one_prompt_at_a_time(state: str, scripted_worker: Scripted) -> None:

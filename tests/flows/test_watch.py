@@ -55,11 +55,11 @@ async def test_a_worker_that_lost_its_memory_costs_one_attempt(state: str, scrip
 
 async def test_a_worker_that_answers_late_keeps_what_it_runs(state: str, scripted_worker: Scripted) -> None:
     """One that loads a model may be silent for long; only a refused connection is a death."""
-    async with farm(state, scripted_worker, slow_answer=0.000001) as gateway:
+    async with farm(state, scripted_worker, wait=False, slow_answer=0.000001) as gateway:
+        await gateway.sees(w0="suspect")
         client = gateway.client()
         id = await client.submit(picture())
         await client.runs(id)
-        await gateway.sees(w0="suspect")
         scripted_worker.finish()
         await client.ended(id)
         assert (await client.job(id))["attempts"] == 1

@@ -21,7 +21,7 @@ from tests.system.prompts import SHARED, Prompt
 OURS = "comfy_gateway"
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 _RETRY = 0.05
-_GIVE_UP = 40.0
+_GIVE_UP = 60.0
 
 
 class Broken(AssertionError):
@@ -52,7 +52,7 @@ class History:
         self._random = random.Random(self.seed)
 
     @asynccontextmanager
-    async def watched(self, every: float = 0.02) -> AsyncIterator[None]:
+    async def watched(self, every: float = 0.05) -> AsyncIterator[None]:
         """Poll around the body, and raise at its end what was broken meanwhile, if `settled` has not."""
         stop = asyncio.Event()
 
@@ -109,12 +109,17 @@ class History:
     def _unended(self) -> int:
         return len(self.numbers.keys() - self.results.keys())
 
-    async def ended(self, count: int, timeout: float = 30.0) -> None:
+    async def ended(self, count: int, timeout: float = 60.0) -> None:
         """Wait until so many prompts have shown a result."""
         await until(lambda: self._broken or len(self.results) >= count, f"{count} ended", timeout=timeout)
         self._raise_broken()
 
-    async def settled(self, timeout: float = 40.0) -> None:
+    async def refused_at_least(self, count: int) -> None:
+        """Wait until so many posts were answered with a 503."""
+        await until(lambda: self._broken or self.refused >= count, f"{count} posts are refused", timeout=30.0)
+        self._raise_broken()
+
+    async def settled(self, timeout: float = 60.0) -> None:
         """Wait until every prompt that was taken has shown its result."""
         try:
             await until(lambda: self._broken or not self._unended(), "all ended", timeout=timeout)

@@ -18,6 +18,8 @@ from tests.servers import until
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 """Seconds that a process may take to start or to end on a busy machine."""
+SLOW = 180
+"""Seconds that a whole test may take there; on a quiet one with two cores each takes 3 to 15."""
 
 
 class Process:

@@ -21,6 +21,8 @@ class Prompt:
     prefix: str = SHARED
     steps: int = 0
     """How often it looks whether it is to stop; 0 is ten times a second."""
+    load: float = 0.05
+    """Seconds to load its model where that is not loaded."""
     kills: bool = False
     """Whether it ends the worker that runs it."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -41,7 +43,7 @@ class Prompt:
 
     def graph(self) -> dict[str, Any]:
         empty = {"width": 32, "height": 16, "batch_size": 1, "color": self._color}
-        model = {"image": ["1", 0], "model": f"{self.model}.safetensors", "load_seconds": 0.05}
+        model = {"image": ["1", 0], "model": f"{self.model}.safetensors", "load_seconds": self.load}
         steps = self.steps or max(1, round(self.seconds * 10))
         sleep = {"image": ["2", 0], "seconds": self.seconds, "steps": steps, "seed": self.number, "preview": False}
         graph = {

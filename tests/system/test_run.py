@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from tests.servers import until
-from tests.system.processes import PATIENCE, ROOT, Farm, descendants, lives, of_session
+from tests.system.processes import PATIENCE, ROOT, SLOW, Farm, descendants, lives, of_session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
 
 ORANGE_INVERTED = (0, 102, 255)
 LAUNCHER = "#!{python}\nimport sys\nfrom gateway.__main__ import main\nsys.exit(main())\n"

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -13,10 +14,10 @@ import pytest
 
 from tests.servers import until
 from tests.system.history import OURS, History, executions
-from tests.system.processes import Farm, Process
+from tests.system.processes import SLOW, Farm, Process
 from tests.system.prompts import Prompt, many, models
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
 
 ALERT = ("--poll-every", "500ms", "--poll-timeout", "500ms")
 MAX_ATTEMPTS = 3
@@ -45,7 +46,7 @@ async def test_a_worker_killed_in_its_run_and_started_again_costs_no_prompt(
     await gateway.start()
     history = History(http, [gateway])
     async with history.watched():
-        posting = asyncio.create_task(history.post_all(many(80, 0.1), ahead=30))
+        posting = asyncio.create_task(history.post_all(many(60, 0.1), ahead=25))
         await history.ended(10)
         await until(lambda: runs(http, workers[0]), "w0 runs a prompt")
         workers[0].kill()
@@ -69,13 +70,13 @@ async def test_the_prompt_of_a_worker_that_stands_still_runs_elsewhere_and_only_
     gateway = farm.gateway("gateway", [*workers, spare], *ALERT)
     await gateway.start()
     history = History(http, [gateway])
-    long, last_step = Prompt(0, seconds=8), Prompt(1, seconds=2, steps=1)
+    long, last_step = Prompt(0, seconds=8), Prompt(1, seconds=2, steps=1, load=0)
     async with history.watched():
         async with http.post(f"{gateway.url}/gateway/workers/spare/drain") as reply:
             assert reply.status == 200
         await history.post_all([long, last_step])
         for prompt in (long, last_step):
-            await until(lambda id=prompt.id: _runs_on_any(http, workers, id), "both run")
+            await until(partial(_runs, http, gateway, prompt), "both run")
         places = {await ran_on(http, gateway, prompt): prompt for prompt in (long, last_step)}
         async with workers[0].paused(), workers[1].paused():
             async with http.post(f"{gateway.url}/gateway/workers/spare/resume") as reply:
@@ -84,7 +85,7 @@ async def test_the_prompt_of_a_worker_that_stands_still_runs_elsewhere_and_only_
         assert await ran_on(http, gateway, long) == await ran_on(http, gateway, last_step) == "spare"
         for worker in workers:
             expected = "execution_success" if places[worker.name] is last_step else "execution_interrupted"
-            record = await until(lambda worker=worker: _only_record(http, worker), f"{worker.name} ends what it ran")
+            record = await until(partial(_only_record, http, worker), f"{worker.name} ends what it ran")
             assert record["status"]["messages"][-1][0] == expected
         polls = history.polls
         await until(lambda: history.polls > polls + 5, "what was shown is compared again")
@@ -94,8 +95,9 @@ async def test_the_prompt_of_a_worker_that_stands_still_runs_elsewhere_and_only_
     assert await ran_on(http, gateway, long) == await ran_on(http, gateway, last_step) == "spare"
 
 
-async def _runs_on_any(http: aiohttp.ClientSession, workers: list[Process], id: str) -> bool:
-    return any([id in await runs(http, worker) for worker in workers])
+async def _runs(http: aiohttp.ClientSession, gateway: Process, prompt: Prompt) -> bool:
+    """As the gateway has it, which is a moment after the worker began."""
+    return bool((await get(http, f"{gateway.url}/gateway/jobs/{prompt.id}"))["state"] == "running")
 
 
 async def _only_record(http: aiohttp.ClientSession, worker: Process) -> Any:
@@ -136,8 +138,8 @@ async def test_a_prompt_that_kills_its_workers_is_given_up_and_all_others_succee
     history = History(http, [gateway])
     deadly = Prompt(1000, kills=True)
     async with supervised(workers) as died, history.watched():
-        prompts = many(60, 0.1)
-        await history.post_all([*prompts[:10], deadly, *prompts[10:]], ahead=30)
+        prompts = many(50, 0.1)
+        await history.post_all([*prompts[:10], deadly, *prompts[10:]], ahead=25)
         await history.settled()
     record = history.results.pop(deadly.id)
     assert history.numbers.pop(deadly.id) >= 0

@@ -1,0 +1,92 @@
+"""Who answers what the gateway does not answer itself, and who has which file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gateway.adapters.comfy import ComfyApi
+from gateway.domain.ids import WorkerName
+from gateway.domain.outputs import OutputFile
+from gateway.domain.ports import WorkerEntry
+from gateway.domain.workers import Down, Liveness, Suspect, Unknown, Up
+from gateway.flows.homes import HomesOf
+from tests.flows.replica import Replica, replica
+
+pytestmark = pytest.mark.anyio
+
+
+async def farmed(at: Replica, **workers: Liveness) -> HomesOf:
+    """Workers in the order given; the first is the home."""
+    for name, liveness in workers.items():
+        await at.store.farm.put(WorkerEntry(WorkerName(name), f"http://{name}:1"))
+        await at.mirror.fresh()
+        seen = replace(at.mirror.workers[WorkerName(name)], liveness=liveness)
+        away = liveness.since if isinstance(liveness, Down) else 0.0
+        await at.store.farm.publish(replace(seen, away_since=away))
+    await at.mirror.fresh()
+    unused: Any = None
+    return HomesOf(at.mirror, at.store.jobs, ComfyApi(unused, connect_timeout=1), grace=60)
+
+
+def names(workers: Any) -> list[str]:
+    return [worker.name for worker in workers]
+
+
+async def test_the_home_is_the_same_up_or_not(state: str) -> None:
+    async with replica(state) as here:
+        homes = await farmed(here, b=Down(1.0), a=Up())
+        home = await homes.home()
+        assert home is not None
+        assert home.name == "b"
+        assert names(homes.others()) == ["a"]
+
+
+async def test_an_empty_farm_has_no_home(state: str) -> None:
+    async with replica(state) as here:
+        homes = await farmed(here)
+        assert (await homes.home(), homes.others(), homes.workers()) == (None, [], [])
+
+
+async def test_others_are_those_that_answer(state: str) -> None:
+    async with replica(state) as here:
+        homes = await farmed(here, h=Up(), a=Suspect(1), b=Down(1.0), c=Unknown(), d=Up())
+        assert sorted(names(homes.others())) == ["a", "d"]
+        assert homes.named(WorkerName("b")) is not None
+        assert homes.named(WorkerName("z")) is None
+
+
+async def test_catalogues_are_read_from_the_home_first_and_the_long_lost_are_left_out(state: str) -> None:
+    async with replica(state) as here:
+        homes = await farmed(here, h=Up(), a=Up(), lost=Down(1.0))
+        assert names(homes.workers()) == ["h", "a"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (b"filename=x.png", "a"),
+        (b"filename=x.png&type=output&subfolder=", "a"),
+        (b"filename=x.png&type=temp", "b"),
+        (b"filename=x.png%20%5Btemp%5D", "b"),
+        (b"filename=x.png&type=output&subfolder=sub", "b"),
+        (b"filename=%C3%BC.png", "a"),
+        (b"filename=y.png", None),
+        (b"filename=x.png&type=input", None),
+        (b"filename=x.png%20%5Binput%5D&type=output", None),
+        (b"", None),
+        (b"type=output", None),
+        (b"filename=gone.png", None),
+    ],
+)
+async def test_a_file_is_where_it_was_written(state: str, query: bytes, found: str | None) -> None:
+    async with replica(state) as here:
+        homes = await farmed(here, a=Up(), b=Up())
+        note = here.store.jobs.note_files
+        await note(WorkerName("a"), [OutputFile("output", "", name) for name in ("x.png", "ü.png")])
+        await note(WorkerName("b"), [OutputFile("temp", "", "x.png"), OutputFile("output", "sub", "x.png")])
+        await note(WorkerName("removed"), [OutputFile("output", "", "gone.png")])
+        worker = await homes.worker_of(query)
+        assert (worker and worker.name) == found
