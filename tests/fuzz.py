@@ -1,7 +1,8 @@
-"""The property tests on what comes from outside, for as long as one likes: `scripts/fuzz`."""
+"""Frames without end against what reads them: `scripts/fuzz`. Many damaged ones fast, then hypothesis's own."""
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -9,9 +10,14 @@ from itertools import cycle
 
 from hypothesis import HealthCheck, settings
 
+from gateway.domain.frames import parse, plain, renamed
+from gateway.domain.ids import AttemptId, PromptId
+from gateway.domain.telling import Told
 from tests.domain import test_frames, test_telling
+from tests.domain.socket_frames import damaged, real
 
 EXAMPLES = 500
+NEW = PromptId("new")
 TESTS: list[Callable[[], None]] = [
     test_frames.test_anything_is_a_frame_and_can_be_told_on,
     test_frames.test_a_renamed_event_differs_in_its_prompt_only,
@@ -20,23 +26,50 @@ TESTS: list[Callable[[], None]] = [
 ]
 
 
-def main(seconds: float) -> None:
-    """Raises what the first failing example raises, and hypothesis prints it made as small as it can be."""
+def storm(seconds: float) -> int:
+    """Recorded frames, each damaged in some places; returns how many there were. What one breaks is raised."""
+    chance, told, number, ends = random.Random(), Told(), 0, time.monotonic() + seconds
+    while time.monotonic() < ends:
+        raw = chance.choice(real)
+        for _ in range(chance.randrange(5)):
+            at = min(chance.random(), chance.random() * 40 / (len(raw) or 1))  # heads matter most
+            raw = damaged(raw, at, chance.randrange(9), chance.randbytes(chance.randrange(9)))
+        try:
+            use(raw, told, number)
+        except Exception:
+            print(f"broken by {raw!r}", file=sys.stderr)
+            raise
+        number += 1
+    return number
+
+
+def use(raw: str | bytes, told: Told, number: int) -> None:
+    frame = parse(raw, text_ids=number % 2 == 0)
+    assert type(renamed(frame, NEW, AttemptId("865b7f44-7b0a-4411-b180-4a0dda77b227"))) is type(raw)
+    if isinstance(raw, bytes):
+        assert parse(plain(frame)).kind is frame.kind
+    prompt_id = PromptId(str(number % 3))
+    told.frame(prompt_id, frame)
+    if number % 20 == 0:
+        told.ended(prompt_id, "execution_success", {}, 0)
+        told.began(prompt_id)
+
+
+def properties(seconds: float) -> int:
+    """Returns how many examples there were. The first that fails is raised, made as small as it can be."""
     ends, rounds = time.monotonic() + seconds, 0
+    checks = list(HealthCheck)
     longer = settings(
-        max_examples=EXAMPLES,
-        derandomize=False,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
+        max_examples=EXAMPLES, derandomize=False, database=None, deadline=None, suppress_health_check=checks
     )
     for test in cycle([longer(test) for test in TESTS]):
         if time.monotonic() >= ends:
             break
         test()
         rounds += 1
-    print(f"{rounds * EXAMPLES} examples, nothing found")
+    return rounds * EXAMPLES
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    half = float(sys.argv[1]) / 2
+    print(f"{storm(half)} damaged frames and {properties(half)} examples: nothing found")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from typing import Any
 
@@ -14,10 +13,8 @@ from gateway.domain.frames import Frame, made, parse
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.outbox import Item, Outbox
 from gateway.domain.telling import Told
-from tests.domain.test_frames import frames
+from tests.domain.socket_frames import JPEG, PNG, frames, with_metadata
 
-JPEG = b"\xff\xd8\xff\xe0"
-PNG = b"\x89PNG\r\n\x1a\n"
 P, Q, R = PromptId("p"), PromptId("q"), PromptId("r")
 SUCCESS = "execution_success"
 
@@ -39,8 +36,7 @@ def state(prompt_id: PromptId, value: int = 1) -> Frame:
 
 
 def picture(prompt_id: PromptId, image: bytes = JPEG, node: str = "2") -> Frame:
-    told = json.dumps({"node_id": node, "prompt_id": prompt_id}).encode()
-    return parse(struct.pack(">II", 4, len(told)) + told + image)
+    return parse(with_metadata({"node_id": node, "prompt_id": prompt_id}, image))
 
 
 def bare(image: bytes = JPEG) -> Frame:
@@ -282,7 +278,7 @@ def attributed(read: list[str | bytes]) -> list[tuple[str, str | None]]:
 def test_any_frames_can_be_told(frames: list[tuple[PromptId, str | bytes]], metadata: bool) -> None:
     """Whatever workers send, each prompt ends once, and of state nothing is lost or changes places."""
     told, outbox = Told(metadata=metadata), Outbox(1 << 30, 1 << 20)
-    lasting = []
+    lasting: list[str | bytes] = []
     for prompt_id, raw in frames:
         for item in told.frame(prompt_id, parse(raw)):
             outbox.put(item)
@@ -291,7 +287,7 @@ def test_any_frames_can_be_told(frames: list[tuple[PromptId, str | bytes]], meta
         for item in [*told.ended(prompt_id, SUCCESS, {}, 0), *told.ended(prompt_id, SUCCESS, {}, 0)]:
             outbox.put(item)
             lasting += item.messages if item.key is None else ()
-    read = [item for item in iter(outbox.take, None)]
+    read = list(iter(outbox.take, None))
     assert [message for item in read if item.key is None for message in item.messages] == lasting
     assert [item.messages[0] for item in read[-3:]] == [made.event(SUCCESS, {}), made.status(0), made.executing_idle(Q)]
     assert told.running == ()
