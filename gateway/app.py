@@ -20,7 +20,8 @@ from gateway.adapters.redis_feed import RedisFeed
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
-from gateway.adapters.relay import Relay, new_session
+from gateway.adapters.relay import Relay as Wire
+from gateway.adapters.relay import new_session
 from gateway.adapters.sockets import WorkerSockets
 from gateway.domain.door import Door
 from gateway.domain.errors import GatewayError
@@ -38,11 +39,13 @@ from gateway.edge.passthrough import Passthrough
 from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
 from gateway.edge.routes import Endpoints, router
+from gateway.edge.socket import Socket
 from gateway.edge.view import Upload, View
 from gateway.flows.attempts import Attempts, Tries
 from gateway.flows.catalog import Catalog
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.children import Children
+from gateway.flows.clients import Clients, Room
 from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.farm import Farm
@@ -51,10 +54,12 @@ from gateway.flows.inquire import Inquire
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer, Rhythm
 from gateway.flows.pace import Pace
-from gateway.flows.query import Query
+from gateway.flows.query import Query, RecordCache
+from gateway.flows.relay import Relay
 from gateway.flows.sharing import Tasks
 from gateway.flows.submit import Submit
-from gateway.flows.tend import Tender, Tending
+from gateway.flows.tend import Tending
+from gateway.flows.tender import Tender
 from gateway.flows.upkeep import Upkeep
 from gateway.flows.watch import Watch
 from gateway.loops import Loop, running
@@ -137,6 +142,7 @@ async def opened(
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
         flows = _flows(settings, store, session, tasks, metrics)
         await flows.upkeep.configure(settings.workers, WorkerName(settings.home) if settings.home else None)
+        tasks.start(flows.clients.run(), "tell ends")
         stack.push_async_callback(flows.tending.close)
         await stack.enter_async_context(flows.catalog)
         loops = _loops(settings, flows, metrics)
@@ -147,7 +153,7 @@ async def opened(
             draining=draining,
             metrics=lambda: metrics.exposition(flows.mirror),
         )
-        yield router(_endpoints(settings, flows, Relay(session), ops))
+        yield router(_endpoints(settings, flows, Wire(session), ops))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,7 @@ class _Flows:
     mirror: Mirror
     submit: Submit
     query: Query
+    clients: Clients
     control: Control
     farm: Farm
     homes: HomesOf
@@ -176,15 +183,18 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     tries = Tries(settings.max_attempts, settings.post_timeout)
     attempts = Attempts(jobs, comfy, placement, recorder, pace, tries)
     inquire = Inquire(jobs, comfy, mirror, catalogues, attempts, grace=grace)
+    kept = RecordCache(jobs, settings.history_cache_bytes)
+    clients = Clients(mirror, kept, Room())
     homes = HomesOf(mirror, jobs, comfy, grace=grace)
-    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts)
+    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts, clients)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     limits = Limits(settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller)
     patience = settings.validation_timeout
     return _Flows(
         mirror=mirror,
         submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, limits, patience),
-        query=Query(jobs, mirror, cache_bytes=settings.history_cache_bytes),
+        query=Query(mirror, kept),
+        clients=clients,
         control=Control(jobs, comfy, mirror, placement, attempts),
         farm=Farm(farm, mirror, placement, pace),
         homes=homes,
@@ -203,6 +213,7 @@ def _tender(
     mirror: Mirror,
     catalogues: Catalogues,
     attempts: Attempts,
+    clients: Clients,
 ) -> Callable[[WorkerName], Tender]:
     events, children = WorkerSockets(session), Children(store.jobs, comfy, mirror)
     rhythm = Rhythm(
@@ -218,7 +229,7 @@ def _tender(
         watch = Watch(
             store.jobs, comfy, mirror, attempts, children, store.farm.alive, _FORGOTTEN * settings.post_timeout
         )
-        return Tender(name, mirror, observer, watch, events)
+        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events)
 
     return tender
 
@@ -226,6 +237,7 @@ def _tender(
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
+    flows.mirror.listen(flows.clients.changed)
     flows.mirror.listen(lambda news: flows.tending.wake(news.workers))
     leases = Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl)
     flows.mirror.listen(lambda news: leases.wake() if flows.tending.is_due(news.workers) else None)
@@ -235,12 +247,13 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         Loop("let go", every=1.0, tick=flows.tending.let_go),
         dispatch,
         Loop("catalogue", every=1.0, tick=flows.catalog.tick),
+        Loop("counts", every=1.0, tick=flows.clients.tick),
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
         Loop("lag", every=0.0, tick=metrics.measure_lag),
     ]
 
 
-def _endpoints(settings: Settings, flows: _Flows, relay: Relay, ops: OpsRoutes) -> Endpoints:
+def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -> Endpoints:
     callers = Callers(settings.trusted_proxies)
     return Endpoints(
         prompt=PromptRoutes(flows.submit, flows.query, callers),
@@ -252,4 +265,5 @@ def _endpoints(settings: Settings, flows: _Flows, relay: Relay, ops: OpsRoutes) 
         admin=AdminRoutes(flows.farm),
         ops=ops,
         passthrough=Passthrough(relay, flows.homes),
+        socket=Socket(flows.clients, flows.catalog.flags),
     )

@@ -1,22 +1,24 @@
-"""A worker's event socket, over which it says at once what polling would find out later."""
+"""A worker's event socket: connected again whenever it breaks, and under the old client_id too while that is needed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
+
+from gateway.domain.ports import Hearing
 
 log = logging.getLogger(__name__)
 
 _PING_EVERY = 20.0
 _RETRY = 1.0
-_TELLING = frozenset(("execution_start", "execution_success", "execution_error", "execution_interrupted", "executing"))
+_FLAGS = '{"type": "feature_flags", "data": {"supports_preview_metadata": true}}'
+_BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 class WorkerSockets:
@@ -27,48 +29,64 @@ class WorkerSockets:
         self._session = session
 
     @asynccontextmanager
-    async def listen(self, url: str, heard: Callable[[str | None], None]) -> AsyncIterator[Callable[[], str]]:
-        listener = _Listener(self._session, url, heard)
-        task = asyncio.create_task(listener.run(), name=f"listen {url}")
+    async def listen(self, url: str, hearing: Hearing, older: str) -> AsyncIterator[Listener]:
+        listener = Listener(self._session, url, hearing)
+        tasks = [asyncio.create_task(listener.run(), name=f"listen {url}")]
+        if older:
+            tasks.append(asyncio.create_task(listener.follow(older), name=f"listen {url} as before"))
         try:
-            yield lambda: listener.sid
+            yield listener
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in (*tasks, *listener.followers):
+                task.cancel()
+            await asyncio.gather(*tasks, *listener.followers, return_exceptions=True)
 
 
-class _Listener:
-    def __init__(self, session: aiohttp.ClientSession, url: str, heard: Callable[[str | None], None]) -> None:
+class Listener:
+    """The connection to one worker. `sid` is the client_id to post with: empty while there is none."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, hearing: Hearing) -> None:
         self._session = session
         self._url = url
-        self._heard = heard
-        self.sid = ""  # of the connection that stands; empty while none does
+        self._hearing = hearing
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self.followers: set[asyncio.Task[None]] = set()
+        self.sid = ""
+
+    async def renew(self) -> None:
+        """This connection is deaf: make another one."""
+        if self._socket is not None:
+            await self._socket.close()
 
     async def run(self) -> None:
         while True:
-            try:
-                await self._connection(uuid.uuid4().hex)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                log.debug("socket of %s: %r", self._url, error)
+            sid = uuid.uuid4().hex
+            with suppress(*_BROKEN):
+                await self._connection(sid, main=True)
             self.sid = ""
-            self._heard(None)
+            self._hearing.lost()
+            if self._hearing.needs(sid):
+                task = asyncio.create_task(self.follow(sid), name=f"listen {self._url} as before")
+                self.followers.add(task)
+                task.add_done_callback(self.followers.discard)
             await asyncio.sleep(_RETRY * random.uniform(0.5, 1.5))
 
-    async def _connection(self, sid: str) -> None:
-        socket_url = f"{self._url}/ws?clientId={sid}"
-        async with self._session.ws_connect(
-            socket_url, heartbeat=_PING_EVERY, max_msg_size=0, compress=0, autoclose=True
-        ) as socket:
-            self.sid = sid
-            self._heard(None)
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._take(message.data)
+    async def follow(self, sid: str) -> None:
+        """Hear the rest of what was posted under a client_id whose connection is gone."""
+        while self._hearing.needs(sid):
+            with suppress(*_BROKEN):
+                await self._connection(sid, main=False)
+            await asyncio.sleep(_RETRY)
 
-    def _take(self, text: str) -> None:
-        with suppress(ValueError, AttributeError, TypeError):
-            event = json.loads(text)
-            data = event.get("data") or {}
-            if event.get("type") in _TELLING and (event["type"] != "executing" or data.get("node") is None):
-                self._heard(data.get("prompt_id"))
+    async def _connection(self, sid: str, *, main: bool) -> None:
+        address = f"{self._url}/ws?clientId={sid}"
+        async with self._session.ws_connect(address, heartbeat=_PING_EVERY, max_msg_size=0, compress=0) as socket:
+            await socket.send_str(_FLAGS)
+            if main:
+                self._socket, self.sid = socket, sid
+                self._hearing.connected()
+            async for message in socket:
+                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    self._hearing.frame(message.data)
+                if not main and not self._hearing.needs(sid):
+                    return

@@ -8,7 +8,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute, Route, Router, request_response
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute, request_response
 from starlette.types import Receive, Scope, Send
 
 from gateway.edge.admin import AdminRoutes
@@ -18,6 +18,7 @@ from gateway.edge.ops import OpsRoutes
 from gateway.edge.passthrough import Passthrough
 from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
+from gateway.edge.socket import Socket
 from gateway.edge.view import Upload, View
 
 Row = tuple[str, str, Any]
@@ -34,6 +35,7 @@ class Endpoints:
     admin: AdminRoutes
     ops: OpsRoutes
     passthrough: Passthrough
+    socket: Socket
 
 
 def router(to: Endpoints) -> Router:
@@ -41,8 +43,9 @@ def router(to: Endpoints) -> Router:
     by_path: dict[str, dict[str, Any]] = {}
     for method, path, endpoint in rows:
         by_path.setdefault(path, {})[method] = endpoint
+    sockets: list[BaseRoute] = [WebSocketRoute(path, to.socket) for path in ("/ws", "/api/ws")]
     routes: list[BaseRoute] = [Route(path, ByMethod(endpoints)) for path, endpoints in by_path.items()]
-    return Router(routes, redirect_slashes=False, default=to.passthrough)
+    return Router([*sockets, *routes], redirect_slashes=False, default=to.passthrough)
 
 
 class ByMethod:

@@ -39,7 +39,8 @@ class Catalog:
         self._united = United(reads, self._flights, patience.first)
         self._listings = Listings(reads, self._flights, patience, lambda: jitter.uniform(0.8, 1.2))
         self._metadata = Metadata(reads, self._flights, patience.read)
-        self._features = json_body({"supports_preview_metadata": True, "max_upload_size": max_upload})
+        self.flags = {"supports_preview_metadata": True, "max_upload_size": max_upload}
+        self._features = json_body(self.flags)
 
     async def __aenter__(self) -> Catalog:
         return self

@@ -20,10 +20,9 @@ from gateway.flows.mirror import Mirror, by_number
 
 
 class Query:
-    def __init__(self, store: JobStore, mirror: Mirror, *, cache_bytes: int) -> None:
-        self._store = store
+    def __init__(self, mirror: Mirror, records: RecordCache) -> None:
         self._mirror = mirror
-        self._records = RecordCache(store, cache_bytes)
+        self._records = records
         self._queue: tuple[int, bytes] = (-1, b"")
         self._summaries: dict[PromptId, tuple[bytes, dict[str, Any]]] = {}
 

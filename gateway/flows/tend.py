@@ -1,99 +1,24 @@
-"""Looking after workers: each belongs to one replica at a time, by a lease; so does leading the queue.
-
-While a replica holds a worker's lease, one task of its own observes that worker and watches what runs there.
-"""
+"""Leases: each worker is looked after by one replica at a time, and one replica drains the queue."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from gateway.domain.errors import GatewayError, StoreUnavailable, WorkerSilent
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import WorkerName
-from gateway.domain.ports import EventSource, FarmStore
-from gateway.domain.workers import Suspect, Worker
+from gateway.domain.ports import FarmStore
+from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror
-from gateway.flows.observe import Observer
 from gateway.flows.sharing import Tasks
-from gateway.flows.watch import Watch
+from gateway.flows.tender import Tender
 
 log = logging.getLogger(__name__)
 
-_IDLE_LOOK = 1.0
-_AFTER_TROUBLE = 0.5
 _LEADER = "leader"
-
-
-class Tender:
-    """One worker in this replica's care."""
-
-    def __init__(self, name: WorkerName, mirror: Mirror, observer: Observer, watch: Watch, events: EventSource) -> None:
-        self._name = name
-        self._mirror = mirror
-        self._observer = observer
-        self._watch = watch
-        self._events = events
-        self._bell = asyncio.Event()
-
-    def wake(self) -> None:
-        """Something may be due: the mirror changed, or the worker said something."""
-        self._bell.set()
-
-    def reread(self) -> None:
-        self._observer.hurry("poll", "catalogue")
-        self._bell.set()
-
-    async def run(self) -> None:
-        async with self._listening() as sid:
-            while (worker := self._mirror.workers.get(self._name)) is not None:
-                self._bell.clear()
-                pause = _AFTER_TROUBLE
-                try:
-                    pause = await self._look(worker, sid())
-                except GatewayError as error:
-                    log.warning("worker %s: %s", self._name, error)
-                    self._observer.hurry("poll")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._bell.wait()
-
-    async def _look(self, worker: Worker, sid: str) -> float:
-        seen = await self._observer.look(_listened(worker, sid))
-        if seen != worker:
-            self._mirror.believe(seen)
-        if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
-            return max(0.01, min(self._observer.next_look(), _IDLE_LOOK))  # it would not answer this either
-        await self._watched(seen)
-        return max(0.01, min(self._observer.next_look(), self._watch.next_look(), _IDLE_LOOK))
-
-    async def _watched(self, worker: Worker) -> None:
-        """Watch no longer than a poll may take, so that the polls which find a frozen worker down are not held up."""
-        try:
-            async with asyncio.timeout(self._observer.rhythm.poll_timeout):
-                await self._watch.look(worker)
-        except TimeoutError:
-            raise WorkerSilent(f"{worker.url} stopped answering") from None
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[Callable[[], str]]:
-        worker = self._mirror.workers[self._name]
-        listening: AbstractAsyncContextManager[Callable[[], str]] = self._events.listen(worker.url, self._heard)
-        async with listening as sid:
-            yield sid
-
-    def _heard(self, attempt: str | None) -> None:
-        self._watch.hurry(attempt)
-        if attempt is None:
-            self._observer.hurry("poll")
-        self._bell.set()
-
-
-def _listened(worker: Worker, sid: str) -> Worker:
-    return worker if worker.sid == sid else replace(worker, sid=sid)
 
 
 class Tending:

@@ -73,6 +73,11 @@ class Watch:
         if attempt is not None and attempt not in self._sights and len(self._early) < _EARLY_KEPT:
             self._early.add(attempt)  # its post is not on record yet
 
+    def posted_since(self, heard: float, patience: float) -> bool:
+        """Whether a prompt has been here for `patience` seconds and nothing was heard since it came (on our clock)."""
+        now = self.clock()
+        return any(heard < sight.since - patience and now - sight.since > patience for sight in self._sights.values())
+
     def next_look(self) -> float:
         """Seconds until something is due."""
         return max(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -65,12 +65,37 @@ class Comfy(Protocol):
     async def free(self, url: str, body: bytes) -> None: ...
 
 
+class Hearing(Protocol):
+    """Who listens to a worker. Nothing here may wait."""
+
+    def frame(self, raw: str | bytes) -> None: ...
+
+    def connected(self) -> None: ...
+
+    def lost(self) -> None: ...
+
+    def needs(self, sid: str) -> bool:
+        """Whether a prompt that was posted under this client_id may still be running."""
+        ...
+
+
+class Listening(Protocol):
+    @property
+    def sid(self) -> str:
+        """The client_id to post with; empty while there is no connection."""
+        ...
+
+    async def renew(self) -> None:
+        """Make another connection, for this one is deaf."""
+        ...
+
+
 class EventSource(Protocol):
-    """A worker's events, as hints that something happened; the worker's queue and history are what is true."""
+    """A worker's events. Its queue and history are what is true; these say it sooner, and in more detail."""
 
-    def listen(self, url: str, heard: Callable[[str | None], None]) -> AbstractAsyncContextManager[Callable[[], str]]:
-        """Call `heard` with the attempt that an event names, or None for all, for as long as the context lasts.
+    def listen(self, url: str, hearing: Hearing, older: str) -> AbstractAsyncContextManager[Listening]:
+        """Tell `hearing` what comes for as long as the context lasts; connections that break are made again.
 
-        The context's value tells the client_id to post with. Connections that break are made again.
+        `older` is a client_id under which another replica listened; it is heard too while it is needed.
         """
         ...

@@ -1,0 +1,220 @@
+"""The clients with an event socket on this replica, and what each is told, in order and only of its own prompts.
+
+Frames come from the relays. Counts and ends come from the mirror, when the store has them: so a client that is told of
+an end finds the record, whichever replica saw it happen, and an end that no socket brought is told like any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.domain.frames import Frame, Kind, made, public
+from gateway.domain.ids import ClientId, PromptId
+from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
+from gateway.domain.outbox import Item, Outbox
+from gateway.domain.telling import Told
+from gateway.flows.mirror import Mirror, News
+from gateway.flows.query import RecordCache
+
+log = logging.getLogger(__name__)
+
+_ENDS = {
+    Outcome.SUCCEEDED: "execution_success",
+    Outcome.FAILED: "execution_error",
+    Outcome.INTERRUPTED: "execution_interrupted",
+}
+_ABREAST = 64  # messages
+_SMALL = 2**18  # bytes
+_KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may wait for a client that reads slowly."""
+
+    bytes: int = 64 * 2**20
+    messages: int = 2048
+
+
+class Connection:
+    """One socket of one client: what it is told, waiting to be sent. Iterating ends when it fell too far behind."""
+
+    __slots__ = ("_bell", "_outbox", "client_id", "told")
+
+    def __init__(self, client_id: ClientId, room: Room) -> None:
+        self.client_id = client_id
+        self.told = Told()
+        self._outbox = Outbox(room.bytes, room.messages)
+        self._bell = asyncio.Event()
+
+    def put(self, items: Iterable[Item]) -> None:
+        """What newer items make worthless is only left out for a client that is behind."""
+        for item in items:
+            keep_all = len(self._outbox) < _ABREAST and item.size < _SMALL
+            self._outbox.put(Item(item.messages) if keep_all else item)
+        self._bell.set()
+
+    def flags(self, theirs: Any, ours: Mapping[str, Any]) -> None:
+        """The client's feature flags, answered by the gateway's own."""
+        self.told.announced(theirs if isinstance(theirs, dict) else {})
+        self.put([Item((made.feature_flags(ours),))])
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        while self._outbox.overflow is None:
+            while (item := self._outbox.take()) is not None:
+                for message in item.messages:
+                    yield message
+            self._bell.clear()
+            if not len(self._outbox) and self._outbox.overflow is None:
+                await self._bell.wait()
+
+
+@dataclass(slots=True)
+class _Now:
+    """What a running prompt shows at the moment, for a socket that comes later."""
+
+    frames: dict[Kind, Frame] = field(default_factory=dict)
+
+
+class Clients:
+    def __init__(self, mirror: Mirror, records: RecordCache, room: Room) -> None:
+        self._mirror = mirror
+        self._records = records
+        self._room = room
+        self._by_id: dict[ClientId, list[Connection]] = {}
+        self._now: dict[PromptId, _Now] = {}
+        self._announced: set[PromptId] = set()  # their client was told that the count rose for them
+        self._ended: asyncio.Queue[Job] = asyncio.Queue()
+        self._farm_told = -1
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_id.values()))
+
+    @asynccontextmanager
+    async def joined(self, client_id: ClientId) -> AsyncIterator[Connection]:
+        """A socket of this client, for as long as the context lasts; several of one client all receive."""
+        await self._mirror.fresh()
+        connection = Connection(client_id, self._room)
+        connection.put(connection.told.hello(client_id, self.remaining(client_id)))
+        for id, now in self._now.items():
+            if (job := self._mirror.live.get(id)) is not None and job.client_id == client_id:
+                for frame in now.frames.values():
+                    connection.put(connection.told.frame(id, frame))
+        self._by_id.setdefault(client_id, []).append(connection)
+        try:
+            yield connection
+        finally:
+            self._by_id[client_id].remove(connection)
+            if not self._by_id[client_id]:
+                del self._by_id[client_id]
+
+    def frame(self, job: Job, frame: Frame) -> None:
+        """A frame about a prompt that runs. Never waits."""
+        if job.client_id is None:
+            return
+        attempt = attempt_of(job)
+        shown = public(frame, job.id, attempt.id if attempt else None)
+        if frame.kind is Kind.START:
+            self._announce(job)
+        self._remember(job.id, shown)
+        for connection in self._by_id.get(job.client_id, ()):
+            if frame.kind is Kind.START:
+                connection.put(connection.told.status(self.remaining(job.client_id)))
+            connection.put(connection.told.frame(job.id, shown))
+
+    def remaining(self, client_id: ClientId) -> int:
+        """The mirror's count, and what runs already though its 200 is still under way: so it is never 0 too soon."""
+        early = sum(1 for id in self._announced if id in self._mirror.accepted and self._is_of(id, client_id))
+        return early + (self._mirror.remaining(client_id) if not early or self._mirror.has_live(client_id) else 0)
+
+    def broadcast(self, frame: Frame) -> None:
+        """A custom node's event outside of any prompt."""
+        for connections in self._by_id.values():
+            for connection in connections:
+                connection.put([Item((frame.raw,))])
+
+    def changed(self, news: News) -> None:
+        """Counts at once; ends are told by `run`, which reads their records first."""
+        for before, after in news.prompts:
+            job = after or before
+            if job is None or job.client_id is None:
+                continue
+            if after is None or isinstance(after.state, Ended):
+                self._announced.discard(job.id)
+            if after is not None and isinstance(after.state, Ended) and after.state.outcome in _ENDS:
+                if before is None or not isinstance(before.state, Ended):
+                    self._ended.put_nowait(after)
+                continue
+            if after is None or not is_live(after) or isinstance(after.state, Queued):
+                self._now.pop(job.id, None)
+            self._count(job.client_id, before, after)
+
+    async def run(self) -> None:
+        """Tell ends, one after the other."""
+        while True:
+            job = await self._ended.get()
+            self._now.pop(job.id, None)
+            if job.client_id in self._by_id:
+                try:
+                    await self._tell_end(job)
+                except Exception:
+                    log.exception("the end of prompt %s could not be told", job.id)
+
+    async def tick(self) -> None:
+        """Tell the farm's count to clients that have no prompts of their own, if it has changed."""
+        farm = len(self._mirror.live)
+        if farm == self._farm_told:
+            return
+        self._farm_told = farm
+        for client_id, connections in self._by_id.items():
+            if not self._mirror.knows(client_id):
+                for connection in connections:
+                    connection.put(connection.told.status(farm))
+
+    async def _tell_end(self, job: Job) -> None:
+        assert isinstance(job.state, Ended)
+        event = _ENDS[job.state.outcome]
+        raw = (await self._records.get([job.id])).get(job.id)
+        messages = dict(json.loads(raw)["status"]["messages"]) if raw else {}
+        data = messages.get(event, {"prompt_id": job.id, "timestamp": int(job.state.at * 1000)})
+        for connection in self._by_id.get(job.client_id or ClientId(""), ()):
+            remaining = self.remaining(connection.client_id)
+            connection.put(connection.told.ended(job.id, event, data, remaining))
+
+    def _count(self, client_id: ClientId, before: Job | None, after: Job | None) -> None:
+        was, is_now = before is not None and is_live(before), after is not None and is_live(after)
+        if after is not None and is_now and not was:
+            self._announce(after)
+            return
+        for connection in self._by_id.get(client_id, ()):
+            if was and after is not None and isinstance(after.state, Queued):
+                connection.told.stopped(after.id)
+            if was and not is_now:
+                connection.put(connection.told.status(self.remaining(client_id)))
+
+    def _announce(self, job: Job) -> None:
+        """The client waits for one more: told once, by the store's news or by the worker's, whichever comes first."""
+        if job.client_id is None or job.id in self._announced:
+            return
+        self._announced.add(job.id)
+        for connection in self._by_id.get(job.client_id, ()):
+            connection.told.began(job.id)
+            connection.put(connection.told.status(self.remaining(job.client_id)))
+
+    def _is_of(self, id: PromptId, client_id: ClientId) -> bool:
+        return self._mirror.jobs[id].client_id == client_id
+
+    def _remember(self, id: PromptId, frame: Frame) -> None:
+        if frame.kind is Kind.START:
+            self._now[id] = _Now()
+        if frame.kind in _KEPT and (now := self._now.get(id)) is not None:
+            if frame.kind is Kind.EXECUTING:
+                now.frames.pop(Kind.PREVIEW, None)
+            if not frame.png:
+                now.frames[frame.kind] = frame

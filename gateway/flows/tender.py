@@ -1,0 +1,101 @@
+"""Looking after one worker, for as long as this replica holds its lease: observe it, hear it, watch what runs there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from gateway.domain.errors import GatewayError, WorkerSilent
+from gateway.domain.ids import WorkerName
+from gateway.domain.ports import EventSource, Listening
+from gateway.domain.workers import Suspect, Worker
+from gateway.flows.mirror import Mirror
+from gateway.flows.observe import Observer
+from gateway.flows.relay import Relay
+from gateway.flows.watch import Watch
+
+log = logging.getLogger(__name__)
+
+_IDLE_LOOK = 1.0
+_AFTER_TROUBLE = 0.5
+_DEAF_AFTER = 2.0
+"""Every post that a worker answered brings a `status` at once; without one in this time its socket is deaf (W6)."""
+
+
+class Tender:
+    def __init__(
+        self,
+        name: WorkerName,
+        mirror: Mirror,
+        observer: Observer,
+        watch: Watch,
+        relay: Relay,
+        events: EventSource,
+    ) -> None:
+        self._name = name
+        self._mirror = mirror
+        self._observer = observer
+        self._watch = watch
+        self._relay = relay
+        self._events = events
+        self._bell = asyncio.Event()
+        relay.on_end = self._heard
+
+    def wake(self) -> None:
+        """Something may be due: the mirror changed, or the worker said something."""
+        self._bell.set()
+
+    def reread(self) -> None:
+        self._observer.hurry("poll", "catalogue")
+        self._bell.set()
+
+    async def run(self) -> None:
+        worker = self._mirror.workers[self._name]
+        async with self._events.listen(worker.url, self._relay, worker.sid) as listening, asyncio.TaskGroup() as group:
+            relaying = group.create_task(self._relay.run(), name=f"relay {self._name}")
+            while self._name in self._mirror.workers:
+                await self._once(listening)
+            relaying.cancel()
+
+    async def _once(self, listening: Listening) -> None:
+        self._bell.clear()
+        pause = _AFTER_TROUBLE
+        try:
+            pause = await self._look(self._mirror.workers[self._name], listening)
+        except GatewayError as error:
+            log.warning("worker %s: %s", self._name, error)
+            self._observer.hurry("poll")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._bell.wait()
+
+    async def _look(self, worker: Worker, listening: Listening) -> float:
+        heard = worker if worker.sid == listening.sid else replace(worker, sid=listening.sid)
+        seen = await self._observer.look(heard)
+        if seen != worker:
+            self._mirror.believe(seen)
+        if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
+            return max(0.01, min(self._observer.next_look(), _IDLE_LOOK))  # it would not answer this either
+        await self._watched(seen)
+        if self._watch.posted_since(self._relay.last_status, _DEAF_AFTER):
+            log.warning("worker %s: its socket is deaf", self._name)
+            self._relay.last_status = time.monotonic()
+            await listening.renew()
+        return max(0.01, min(self._observer.next_look(), self._watch.next_look(), _IDLE_LOOK))
+
+    async def _watched(self, worker: Worker) -> None:
+        """Watch no longer than a poll may take, so that the polls which find a frozen worker down are not held up."""
+        try:
+            async with asyncio.timeout(self._observer.rhythm.poll_timeout):
+                await self._watch.look(worker)
+        except TimeoutError:
+            raise WorkerSilent(f"{worker.url} stopped answering") from None
+
+    def _heard(self, attempt: str | None) -> None:
+        self._watch.hurry(attempt)
+        if attempt is None:
+            self._observer.hurry("poll")
+        self._bell.set()
