@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.adapters.comfy import ComfyApi
 from gateway.adapters.redis_client import connect
+from gateway.adapters.redis_events import RedisEvents
 from gateway.adapters.redis_farm import RedisFarm
 from gateway.adapters.redis_feed import RedisFeed
 from gateway.adapters.redis_jobs import RedisJobs
@@ -48,6 +49,7 @@ from gateway.flows.children import Children
 from gateway.flows.clients import Clients, Room
 from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
+from gateway.flows.exchange import Exchange
 from gateway.flows.farm import Farm
 from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
@@ -56,7 +58,7 @@ from gateway.flows.observe import Observer, Rhythm
 from gateway.flows.pace import Pace
 from gateway.flows.query import Query, RecordCache
 from gateway.flows.relay import Relay
-from gateway.flows.sharing import Tasks
+from gateway.flows.sharing import Tasks, beside
 from gateway.flows.submit import Submit
 from gateway.flows.tend import Tending
 from gateway.flows.tender import Tender
@@ -112,6 +114,8 @@ class _Store:
     jobs: RedisJobs
     feed: RedisFeed
     farm: RedisFarm
+    events: RedisEvents
+    replica: ReplicaId
 
     async def ping(self) -> None:
         with translated():
@@ -126,7 +130,8 @@ def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -
         redis, run, keys, replica=replica, history_max=settings.history_max, history_ttl=settings.history_ttl
     )
     farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
-    return _Store(redis, jobs, RedisFeed(redis, run, keys), farm)
+    feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, keys, replica=replica)
+    return _Store(redis, jobs, feed, farm, events, replica)
 
 
 @asynccontextmanager
@@ -142,7 +147,8 @@ async def opened(
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
         flows = _flows(settings, store, session, tasks, metrics)
         await flows.upkeep.configure(settings.workers, WorkerName(settings.home) if settings.home else None)
-        tasks.start(flows.clients.run(), "tell ends")
+        await stack.enter_async_context(beside(flows.clients.run(), "tell ends"))
+        await stack.enter_async_context(beside(flows.exchange.run(), "exchange events"))
         stack.push_async_callback(flows.tending.close)
         await stack.enter_async_context(flows.catalog)
         loops = _loops(settings, flows, metrics)
@@ -164,6 +170,7 @@ class _Flows:
     submit: Submit
     query: Query
     clients: Clients
+    exchange: Exchange
     control: Control
     farm: Farm
     homes: HomesOf
@@ -195,6 +202,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, limits, patience),
         query=Query(mirror, kept),
         clients=clients,
+        exchange=Exchange(store.events, clients, store.replica),
         control=Control(jobs, comfy, mirror, placement, attempts),
         farm=Farm(farm, mirror, placement, pace),
         homes=homes,

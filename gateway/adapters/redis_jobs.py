@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis_keys import Keys
+from gateway.adapters.redis_keys import EVENTS_TTL, Keys
 from gateway.adapters.redis_scripts import Arg, Scripts, translated
 from gateway.domain.demand import Choice, Demand
 from gateway.domain.ids import AttemptId, PromptId, ReplicaId, WorkerName, new_attempt_id
@@ -140,10 +140,10 @@ class RedisJobs:
         k = self._keys
         worker = attempt.worker if attempt else WorkerName("")
         keys = [k.version, k.changes, k.live, k.waiting, k.load, k.history]
-        keys += [k.job(id), k.held(worker), k.record(id), k.secret(id)]
+        keys += [k.job(id), k.held(worker), k.record(id), k.secret(id), k.events(id)]
         record = zlib.compress(ending.record, _LEVEL)
         args: list[Arg] = [id, attempt.id if attempt else "", ending.outcome, record, ending.summary]
-        args += [self._history_ttl, self._history_max, k.jobs, k.records]
+        args += [self._history_ttl, self._history_max, k.jobs, k.records, ending.event, EVENTS_TTL]
         return bool(await self._run("finish", keys, args))
 
     async def cancel(self, id: PromptId) -> bool:

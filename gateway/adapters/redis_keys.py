@@ -14,6 +14,9 @@ from gateway.domain.outputs import OutputFile
 CHANGES_KEPT = 20_000
 """A replica that lags by more changes than this reads everything anew."""
 
+EVENTS_KEPT = 1000
+EVENTS_TTL = 3600  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -86,6 +89,10 @@ class Keys:
         return self._key("secret", "")
 
     @property
+    def events_of(self) -> str:
+        return self._key("events", "")
+
+    @property
     def held_by(self) -> str:
         return self._key("held", "")
 
@@ -116,6 +123,14 @@ class Keys:
     def file(self, file: OutputFile) -> str:
         """string: the worker that wrote this file last. Lives for history_ttl."""
         return self._key("file", *file)
+
+    def events(self, id: PromptId) -> str:
+        """stream: its state events, the last thousand. Lives for an hour after the last one."""
+        return self.events_of + id
+
+    def channel(self, name: str) -> str:
+        """pub/sub: what is for one replica, or for `all`."""
+        return self._key("to", name)
 
     def seen(self, worker: WorkerName) -> str:
         """string: JSON, what its lease holder last saw of it. Lives for a day."""

@@ -40,6 +40,13 @@ def out_of_memory(record: Mapping[str, Any]) -> bool:
     return any("OutOfMemory" in str(data.get("exception_type", "")) for data in errors)
 
 
+def last_event(record: Mapping[str, Any], job: Job, outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    """(type, data) of the event that tells clients of this end; from its messages, as the worker sent it."""
+    kind = _END_EVENTS[outcome]
+    told = dict(_messages(record)).get(kind)
+    return kind, told if told is not None else {"prompt_id": job.id}
+
+
 def ran_seconds(record: Mapping[str, Any]) -> float:
     """From its first to its last message, as the worker's clock has it."""
     times = [data["timestamp"] for _, data in _messages(record) if "timestamp" in data]
@@ -132,7 +139,12 @@ def workflow_id(extra_data: Any) -> str | None:
     return extra_data if isinstance(extra_data, str) else None
 
 
-_ENDS = ("execution_success", "execution_error", "execution_interrupted")
+_END_EVENTS = {
+    Outcome.SUCCEEDED: "execution_success",
+    Outcome.FAILED: "execution_error",
+    Outcome.INTERRUPTED: "execution_interrupted",
+}
+_ENDS = tuple(_END_EVENTS.values())
 
 
 def _messages(record: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.domain import records
 from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
+from gateway.domain.frames import made
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
 from gateway.domain.outputs import files_in
@@ -179,7 +180,9 @@ class Attempts:
     async def _finish(self, job: Job, attempt: Attempt | None, outcome: Outcome, record: records.Record) -> bool:
         self._pace.ended()
         summary = json.dumps(records.summary(job, record, outcome)).encode()
-        return await self._store.finish(job.id, attempt, Ending(outcome, json.dumps(record).encode(), summary))
+        kind, data = records.last_event(record, job, outcome)
+        ending = Ending(outcome, json.dumps(record).encode(), summary, made.event(kind, data))
+        return await self._store.finish(job.id, attempt, ending)
 
     async def _reconciled(self, worker: Worker, attempt: Attempt, error: WorkerSilent) -> Took | Unheard:
         """Ask the worker for an attempt that it did not answer for. One that refuses now has died since."""

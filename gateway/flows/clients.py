@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,17 +18,13 @@ from gateway.domain.frames import Frame, Kind, made, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item, Outbox
+from gateway.domain.records import last_event
 from gateway.domain.telling import Told
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
 
 log = logging.getLogger(__name__)
 
-_ENDS = {
-    Outcome.SUCCEEDED: "execution_success",
-    Outcome.FAILED: "execution_error",
-    Outcome.INTERRUPTED: "execution_interrupted",
-}
 _ABREAST = 64  # messages
 _SMALL = 2**18  # bytes
 _KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
@@ -75,6 +71,10 @@ class Connection:
                 await self._bell.wait()
 
 
+async def _nothing(_: PromptId) -> list[Frame]:
+    return []
+
+
 @dataclass(slots=True)
 class _Now:
     """What a running prompt shows at the moment, for a socket that comes later."""
@@ -90,6 +90,9 @@ class Clients:
         self._by_id: dict[ClientId, list[Connection]] = {}
         self._now: dict[PromptId, _Now] = {}
         self._announced: set[PromptId] = set()  # their client was told that the count rose for them
+        self.carry: Callable[[Job, Frame], None] = lambda job, frame: None  # to clients elsewhere, and to the log
+        self.missed: Callable[[PromptId], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
+        self.came: Callable[[], None] = lambda: None  # a client came or went
         self._ended: asyncio.Queue[Job] = asyncio.Queue()
         self._farm_told = -1
 
@@ -102,31 +105,44 @@ class Clients:
         await self._mirror.fresh()
         connection = Connection(client_id, self._room)
         connection.put(connection.told.hello(client_id, self.remaining(client_id)))
-        for id, now in self._now.items():
-            if (job := self._mirror.live.get(id)) is not None and job.client_id == client_id:
-                for frame in now.frames.values():
-                    connection.put(connection.told.frame(id, frame))
+        for job, frame in self.now(frozenset((client_id,))):
+            connection.put(connection.told.frame(job.id, frame))
         self._by_id.setdefault(client_id, []).append(connection)
+        self.came()
         try:
             yield connection
         finally:
             self._by_id[client_id].remove(connection)
             if not self._by_id[client_id]:
                 del self._by_id[client_id]
+                self.came()
 
     def frame(self, job: Job, frame: Frame) -> None:
-        """A frame about a prompt that runs. Never waits."""
-        if job.client_id is None:
-            return
+        """A frame from a worker about a prompt that runs there. Never waits."""
         attempt = attempt_of(job)
         shown = public(frame, job.id, attempt.id if attempt else None)
+        self._remember(job.id, shown)
+        self.carry(job, shown)
         if frame.kind is Kind.START:
             self._announce(job)
-        self._remember(job.id, shown)
-        for connection in self._by_id.get(job.client_id, ()):
-            if frame.kind is Kind.START:
-                connection.put(connection.told.status(self.remaining(job.client_id)))
-            connection.put(connection.told.frame(job.id, shown))
+        self.deliver(job.id, job.client_id, shown)
+
+    def deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
+        """To the sockets of this client here."""
+        for connection in self._by_id.get(client_id or ClientId(""), ()):
+            if shown.kind is Kind.START:
+                connection.put(connection.told.status(self.remaining(connection.client_id)))
+            connection.put(connection.told.frame(id, shown))
+
+    def now(self, clients: frozenset[ClientId]) -> Iterator[tuple[Job, Frame]]:
+        """What the running prompts of these clients show at the moment, as far as this replica hears it."""
+        for id, now in self._now.items():
+            if (job := self._mirror.live.get(id)) is not None and job.client_id in clients:
+                for frame in now.frames.values():
+                    yield job, frame
+
+    def ids(self) -> frozenset[ClientId]:
+        return frozenset(self._by_id)
 
     def remaining(self, client_id: ClientId) -> int:
         """The mirror's count, and what runs already though its 200 is still under way: so it is never 0 too soon."""
@@ -147,7 +163,7 @@ class Clients:
                 continue
             if after is None or isinstance(after.state, Ended):
                 self._announced.discard(job.id)
-            if after is not None and isinstance(after.state, Ended) and after.state.outcome in _ENDS:
+            if after is not None and isinstance(after.state, Ended) and after.state.outcome is not Outcome.CANCELLED:
                 if before is None or not isinstance(before.state, Ended):
                     self._ended.put_nowait(after)
                 continue
@@ -179,10 +195,10 @@ class Clients:
 
     async def _tell_end(self, job: Job) -> None:
         assert isinstance(job.state, Ended)
-        event = _ENDS[job.state.outcome]
         raw = (await self._records.get([job.id])).get(job.id)
-        messages = dict(json.loads(raw)["status"]["messages"]) if raw else {}
-        data = messages.get(event, {"prompt_id": job.id, "timestamp": int(job.state.at * 1000)})
+        event, data = last_event(json.loads(raw) if raw else {}, job, job.state.outcome)
+        for missed in await self.missed(job.id):
+            self.deliver(job.id, job.client_id, missed)
         for connection in self._by_id.get(job.client_id or ClientId(""), ()):
             remaining = self.remaining(connection.client_id)
             connection.put(connection.told.ended(job.id, event, data, remaining))

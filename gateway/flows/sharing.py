@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -54,6 +55,27 @@ def insisting() -> AsyncRetrying:
         stop=stop_after_delay(_INSIST),
         reraise=True,
     )
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run what never ends by itself for as long as the body runs."""
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def forever(step: Callable[[], Awaitable[None]]) -> None:
+    """Again and again, also after the store was away."""
+    while True:
+        try:
+            await step()
+        except StoreUnavailable as error:
+            log.warning("%s: %s", step.__qualname__, error)
+            await asyncio.sleep(1)
 
 
 class Tasks:

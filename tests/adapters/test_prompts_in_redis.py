@@ -139,8 +139,10 @@ class Prompts(RuleBasedStateMachine):
         return job if job and job.state in HELD and job.attempt == tried.id else None
 
     def some_attempt(self, pick: int) -> Attempt:
-        """One that counts, or one that did once."""
-        return self.attempts[-1 - pick % len(self.attempts)] if self.attempts else attempt("p")
+        """One that counts, rather than one that did once."""
+        counting = [tried for tried in self.attempts if self.current(tried)]
+        found = counting if counting and pick % 3 else self.attempts
+        return found[pick % len(found)] if found else attempt("p")
 
     def is_known(self, id: PromptId, digest: str) -> type[Taken] | None:
         job = self.known.get(id)
@@ -309,7 +311,14 @@ class Prompts(RuleBasedStateMachine):
         if job and waits:
             job.state = "cancelled"
 
+    @rule(r=replicas, pick=picks)
+    def interrupt_on_a_worker(self, r: int, pick: int) -> None:
+        self.interrupt(r, self.some_attempt(pick).prompt)
+
     @rule(r=replicas, id=ids)
+    def interrupt_anywhere(self, r: int, id: PromptId) -> None:
+        self.interrupt(r, id)
+
     def interrupt(self, r: int, id: PromptId) -> None:
         job = self.known.get(id)
         told = self.wait(self.stores[r].jobs.interrupt(id))

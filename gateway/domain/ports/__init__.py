@@ -1,5 +1,6 @@
 """What the flows need of the world, each promise in a sentence. Adapters are checked against these."""
 
+from gateway.domain.ports.events import Carried, EventBus, Interest, LoggedEvent, Message
 from gateway.domain.ports.farm import (
     ChangeFeed,
     Changes,
@@ -37,20 +38,25 @@ from gateway.domain.ports.worker import (
 
 __all__ = [
     "CallerFull",
+    "Carried",
     "ChangeFeed",
     "Changes",
     "Comfy",
     "Conflict",
     "Ending",
+    "EventBus",
     "EventSource",
     "FarmFull",
     "FarmStore",
     "Hearing",
+    "Interest",
     "Interruption",
     "JobStore",
     "Known",
     "Limits",
     "Listening",
+    "LoggedEvent",
+    "Message",
     "New",
     "NewPrompt",
     "PostAnswer",

@@ -88,11 +88,13 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What becomes of a prompt. `record` is the JSON object of GET /history/{id}'s value, `summary` of /api/jobs."""
+    """What becomes of a prompt. `record` is the JSON object of GET /history/{id}'s value, `summary` of /api/jobs,
+    `event` its last event as clients get it."""
 
     outcome: Outcome
     record: bytes
     summary: bytes
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,82 @@
+"""EventBus over Redis: a short stream of state events for each prompt, and pub/sub between the replicas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.adapters.redis_keys import EVENTS_KEPT, EVENTS_TTL, Keys
+from gateway.adapters.redis_scripts import translated
+from gateway.domain.ids import PromptId, ReplicaId
+from gateway.domain.ports import Carried, Interest, LoggedEvent, Message
+
+_BREAK = b"\n"
+_IDLE = 1.0
+
+
+class RedisEvents:
+    def __init__(self, redis: Redis, keys: Keys, *, replica: ReplicaId) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+        self._replica = replica
+
+    async def log(self, events: Iterable[tuple[PromptId, str]]) -> list[str]:
+        events = list(events)
+        with translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for prompt, event in events:
+                    key = self._keys.events(prompt)
+                    pipe.xadd(key, {"e": event}, maxlen=EVENTS_KEPT, approximate=True)
+                    pipe.expire(key, EVENTS_TTL)
+                replies = await pipe.execute()
+        return [reply.decode() for reply in replies[::2]]
+
+    async def since(self, prompt: PromptId, place: str) -> list[LoggedEvent]:
+        with translated():
+            rows = await self._redis.xrange(self._keys.events(prompt), min=f"({place}" if place else "-")
+        return [LoggedEvent(id.decode(), fields[b"e"].decode()) for id, fields in rows]
+
+    async def send(self, replica: str, carried: Iterable[Carried]) -> None:
+        with translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for one in carried:
+                    pipe.publish(self._keys.channel(replica), _packed(one))
+                await pipe.execute()
+
+    async def announce(self, interest: Interest) -> None:
+        told = json.dumps({"replica": interest.replica, "clients": sorted(interest.clients), "asks": interest.asks})
+        with translated():
+            await self._redis.publish(self._keys.channel("all"), told)
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """What the others send, until cancelled. What is sent while this is not listening is lost."""
+        mine, everyone = self._keys.channel(self._replica), self._keys.channel("all")
+        with translated():
+            async with self._redis.pubsub() as pubsub:
+                await pubsub.subscribe(mine, everyone)
+                while True:
+                    found = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_IDLE)
+                    if found is None:
+                        await asyncio.sleep(0)
+                    elif found["channel"].decode() == mine:
+                        yield _unpacked(found["data"])
+                    else:
+                        told = json.loads(found["data"])
+                        yield Interest(ReplicaId(told["replica"]), frozenset(told["clients"]), told["asks"])
+
+
+def _packed(one: Carried) -> bytes:
+    """A line of JSON, then the frame itself."""
+    text = isinstance(one.raw, str)
+    head = json.dumps({"prompt": one.prompt, "client": one.client, "place": one.place, "text": text})
+    return head.encode() + _BREAK + (one.raw.encode() if isinstance(one.raw, str) else one.raw)
+
+
+def _unpacked(data: bytes) -> Carried:
+    head, _, raw = data.partition(_BREAK)
+    told = json.loads(head)
+    return Carried(told["prompt"], told["client"], told["place"], raw.decode() if told["text"] else raw)
