@@ -33,6 +33,7 @@ from gateway.edge.admin import AdminRoutes
 from gateway.edge.callers import Callers
 from gateway.edge.catalog import CatalogRoutes
 from gateway.edge.errors import on_anything, on_gateway_error
+from gateway.edge.events import EventRoutes
 from gateway.edge.jobs import JobRoutes
 from gateway.edge.middleware import BodyCap, Doorkeeper, Timing
 from gateway.edge.ops import OpsRoutes
@@ -51,6 +52,7 @@ from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.exchange import Exchange
 from gateway.flows.farm import Farm
+from gateway.flows.follow import Follow
 from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
 from gateway.flows.mirror import Mirror
@@ -171,6 +173,7 @@ class _Flows:
     query: Query
     clients: Clients
     exchange: Exchange
+    follow: Follow
     control: Control
     farm: Farm
     homes: HomesOf
@@ -184,7 +187,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     recorder, pace, grace = PrometheusRecorder(metrics), Pace(), settings.worker_grace
     jobs, farm = store.jobs, store.farm
     comfy = ComfyApi(session, connect_timeout=settings.connect_timeout)
-    placement = Placement(POLICIES[settings.policy](random.Random()))
+    placement = Placement(POLICIES[settings.policy](random.Random()), parallelism=settings.client_parallelism)
     catalogues = Catalogues(farm)
     mirror = Mirror(store.feed, farm, catalogues, placement)
     tries = Tries(settings.max_attempts, settings.post_timeout)
@@ -203,6 +206,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),
+        follow=Follow(store.events, mirror),
         control=Control(jobs, comfy, mirror, placement, attempts),
         farm=Farm(farm, mirror, placement, pace),
         homes=homes,
@@ -274,4 +278,5 @@ def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -
         ops=ops,
         passthrough=Passthrough(relay, flows.homes),
         socket=Socket(flows.clients, flows.catalog.flags),
+        events=EventRoutes(flows.follow),
     )

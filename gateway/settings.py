@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     prefix: str = Field(
         "gw", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="What every key in the state begins with."
     )
+    client_parallelism: Annotated[Number, Field(ge=0, le=10**6)] = Field(
+        0, description="Prompts of one client that may run at a time; 0 is no limit."
+    )
+    socket_compression: bool = Field(False, description="Compress sockets to clients; costs time and memory for each.")
     policy: Literal["least-queue", "round-robin", "random"] = Field(
         "least-queue", description="How a worker is chosen among those that can run a prompt."
     )

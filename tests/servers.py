@@ -16,6 +16,7 @@ import redis
 import uvicorn
 
 from gateway.adapters.private_state import server_programs
+from gateway.edge.protocol import PatientlyClosed
 
 
 class StateServer:
@@ -61,7 +62,7 @@ async def serve(app: Any, *, sock: socket.socket | None = None, **config: Any) -
     options: dict[str, Any] = {
         "log_level": "warning",
         "timeout_graceful_shutdown": 1,
-        "ws": "websockets-sansio",
+        "ws": PatientlyClosed,
     } | config
     server = uvicorn.Server(uvicorn.Config(app, **options))
     task = asyncio.create_task(server._serve([listener]), name="test server")  # as serve(), but leaves signals alone

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aiohttp
 
@@ -17,8 +19,13 @@ log = logging.getLogger(__name__)
 
 _PING_EVERY = 20.0
 _RETRY = 1.0
+_HANDSHAKE = 10.0
+_CLOSING = 1.0
+_LINGER = 5.0
+"""Seconds in which prompts may still be posted under a client_id whose connection is gone."""
 _FLAGS = '{"type": "feature_flags", "data": {"supports_preview_metadata": true}}'
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
+_TEXT = b"\x00\x00\x00\x03"
 
 
 class WorkerSockets:
@@ -50,6 +57,7 @@ class Listener:
         self._url = url
         self._hearing = hearing
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._ears: list[Counter[str | bytes]] = []
         self.followers: set[asyncio.Task[None]] = set()
         self.sid = ""
 
@@ -60,33 +68,75 @@ class Listener:
 
     async def run(self) -> None:
         while True:
-            sid = uuid.uuid4().hex
+            sid, began = uuid.uuid4().hex, time.monotonic()
             with suppress(*_BROKEN):
                 await self._connection(sid, main=True)
+            was_there = bool(self.sid)
             self.sid = ""
             self._hearing.lost()
-            if self._hearing.needs(sid):
+            if was_there:
                 task = asyncio.create_task(self.follow(sid), name=f"listen {self._url} as before")
                 self.followers.add(task)
                 task.add_done_callback(self.followers.discard)
-            await asyncio.sleep(_RETRY * random.uniform(0.5, 1.5))
+            if not was_there or time.monotonic() - began < _RETRY:
+                await asyncio.sleep(_RETRY * random.uniform(0.5, 1.5))
 
     async def follow(self, sid: str) -> None:
         """Hear the rest of what was posted under a client_id whose connection is gone."""
-        while self._hearing.needs(sid):
+        until = time.monotonic() + _LINGER
+        while time.monotonic() < until or self._hearing.needs(sid):
             with suppress(*_BROKEN):
-                await self._connection(sid, main=False)
+                await self._connection(sid, main=False, until=until)
             await asyncio.sleep(_RETRY)
 
-    async def _connection(self, sid: str, *, main: bool) -> None:
-        address = f"{self._url}/ws?clientId={sid}"
-        async with self._session.ws_connect(address, heartbeat=_PING_EVERY, max_msg_size=0, compress=0) as socket:
+    async def _connection(self, sid: str, *, main: bool, until: float = 0.0) -> None:
+        """`until` is for how long one that is not the main one stays in any case."""
+        async with await self._connected(sid) as socket:
             await socket.send_str(_FLAGS)
             if main:
                 self._socket, self.sid = socket, sid
                 self._hearing.connected()
-            async for message in socket:
-                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-                    self._hearing.frame(message.data)
-                if not main and not self._hearing.needs(sid):
-                    return
+            with self._listening() as ear:
+                async for message in socket:
+                    if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                        self._hear(ear, message.data)
+                    if not main and time.monotonic() > until and not self._hearing.needs(sid):
+                        return
+
+    async def _connected(self, sid: str) -> aiohttp.ClientWebSocketResponse:
+        async with asyncio.timeout(_HANDSHAKE):
+            return await self._session.ws_connect(
+                f"{self._url}/ws?clientId={sid}",
+                heartbeat=_PING_EVERY,
+                max_msg_size=0,
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSING),
+            )
+
+    @contextmanager
+    def _listening(self) -> Iterator[Counter[str | bytes]]:
+        """How often this connection has heard each broadcast since another one came or went."""
+        ear: Counter[str | bytes] = Counter()
+        self._ears.append(ear)
+        self._forget()
+        try:
+            yield ear
+        finally:
+            self._ears = [other for other in self._ears if other is not ear]
+            self._forget()
+
+    def _forget(self) -> None:
+        for ear in self._ears:
+            ear.clear()
+
+    def _hear(self, ear: Counter[str | bytes], raw: str | bytes) -> None:
+        """A worker says to each of its sockets what it says to all; it is passed on once."""
+        if len(self._ears) > 1 and _may_be_for_all(raw):
+            ear[raw] += 1
+            if any(other[raw] >= ear[raw] for other in self._ears if other is not ear):
+                return
+        self._hearing.frame(raw)
+
+
+def _may_be_for_all(raw: str | bytes) -> bool:
+    return '"prompt_id"' not in raw if isinstance(raw, str) else raw.startswith(_TEXT)

@@ -22,6 +22,7 @@ from gateway.cli.logs import configure
 from gateway.cli.parser import Commands, add_settings, loaded, reason
 from gateway.domain.addresses import masked
 from gateway.domain.errors import GatewayError
+from gateway.edge.protocol import PatientlyClosed
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,8 @@ def _config(settings: Settings, state_url: str, leaving: Leaving) -> uvicorn.Con
     return uvicorn.Config(
         build(settings, state_url, lambda: leaving.begun),
         http="httptools",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,  # pictures do not shrink, and it costs time and memory for each client
+        ws=PatientlyClosed,
+        ws_per_message_deflate=settings.socket_compression,
         lifespan="on",
         access_log=False,
         log_config=None,

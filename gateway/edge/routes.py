@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.catalog import CatalogRoutes
+from gateway.edge.events import EventRoutes
 from gateway.edge.jobs import JobRoutes
 from gateway.edge.ops import OpsRoutes
 from gateway.edge.passthrough import Passthrough
@@ -36,6 +37,7 @@ class Endpoints:
     ops: OpsRoutes
     passthrough: Passthrough
     socket: Socket
+    events: EventRoutes
 
 
 def router(to: Endpoints) -> Router:
@@ -115,6 +117,7 @@ def _gateway(to: Endpoints) -> list[Row]:
         ("POST", "/gateway/workers/{name}/drain", to.admin.drain),
         ("POST", "/gateway/workers/{name}/resume", to.admin.resume),
         ("GET", "/gateway/jobs", to.admin.jobs),
+        ("GET", "/gateway/jobs/{prompt_id:path}/events", to.events.stream),
         ("GET", "/gateway/jobs/{prompt_id:path}", to.admin.job),
     ]
 

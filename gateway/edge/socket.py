@@ -10,13 +10,13 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ClientId
 from gateway.flows.clients import Clients, Connection
 
-_BEHIND = 1013
-"""Try again later: what a client is told that does not read what it is sent."""
+_TRY_AGAIN_LATER = 1013
+"""What a client is told that does not read what it is sent, and one that comes while the state is away."""
 
 
 class Socket:
@@ -26,37 +26,48 @@ class Socket:
         self._flags = flags
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket = WebSocket(scope, receive, send)
-        await socket.accept()
-        async with self._clients.joined(_sid(scope)) as connection:
-            reading = asyncio.create_task(self._read(socket, connection), name="read client")
-            writing = asyncio.create_task(self._write(socket, connection), name="write client")
-            try:
-                await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (reading, writing):
-                    task.cancel()
-                await asyncio.gather(reading, writing, return_exceptions=True)
+        await receive()
+        with suppress(OSError):  # it has gone
+            await send({"type": "websocket.accept"})
+            with suppress(GatewayError):
+                async with self._clients.joined(_sid(scope)) as connection:
+                    await self._serve(receive, send, connection)
+            await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER})
 
-    async def _read(self, socket: WebSocket, connection: Connection) -> None:
-        """Only the first valid JSON counts, if it tells feature flags; the rest is read and ignored, as by ComfyUI."""
+    async def _serve(self, receive: Receive, send: Send, connection: Connection) -> None:
+        """Until it fell behind; raises OSError when it is gone."""
+        reading = asyncio.create_task(self._read(receive, connection), name="read client")
+        writing = asyncio.create_task(_write(send, connection), name="write client")
+        try:
+            await asyncio.wait((reading, writing, connection.behind), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (reading, writing):
+                task.cancel()
+            await asyncio.wait((reading, writing))
+        for task in (reading, writing):
+            if not task.cancelled():
+                task.result()
+
+    async def _read(self, receive: Receive, connection: Connection) -> None:
+        """Only the first JSON object counts, if it tells feature flags; the rest is read and ignored, as by ComfyUI."""
         first = True
-        while (message := await socket.receive())["type"] != "websocket.disconnect":
-            if first and message.get("text"):
-                with suppress(ValueError):
-                    told = json.loads(message["text"])
-                    first = False
-                    if isinstance(told, dict) and told.get("type") == "feature_flags":
-                        connection.flags(told.get("data"), self._flags)
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if first and isinstance(told := _json(message.get("text")), dict):
+                first = False
+                if told.get("type") == "feature_flags":
+                    connection.flags(told.get("data"), self._flags)
+        raise ConnectionResetError
 
-    async def _write(self, socket: WebSocket, connection: Connection) -> None:
-        with suppress(WebSocketDisconnect):
-            async for item in connection:
-                if isinstance(item, str):
-                    await socket.send_text(item)
-                else:
-                    await socket.send_bytes(item)
-            await socket.close(_BEHIND)
+
+async def _write(send: Send, connection: Connection) -> None:
+    async for item in connection:
+        await send({"type": "websocket.send", "text" if isinstance(item, str) else "bytes": item})
+
+
+def _json(text: str | None) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(text or "")
+    return None
 
 
 def _sid(scope: Scope) -> ClientId:

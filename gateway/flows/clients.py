@@ -41,19 +41,23 @@ class Room:
 class Connection:
     """One socket of one client: what it is told, waiting to be sent. Iterating ends when it fell too far behind."""
 
-    __slots__ = ("_bell", "_outbox", "client_id", "told")
+    __slots__ = ("_bell", "_outbox", "behind", "client_id", "told")
 
     def __init__(self, client_id: ClientId, room: Room) -> None:
         self.client_id = client_id
         self.told = Told()
         self._outbox = Outbox(room.bytes, room.messages)
         self._bell = asyncio.Event()
+        self.behind: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it fell too far behind; whoever sends to it may be waiting for it just then."""
 
     def put(self, items: Iterable[Item]) -> None:
         """What newer items make worthless is only left out for a client that is behind."""
         for item in items:
             keep_all = len(self._outbox) < _ABREAST and item.size < _SMALL
             self._outbox.put(Item(item.messages) if keep_all else item)
+        if self._outbox.overflow is not None and not self.behind.done():
+            self.behind.set_result(None)
         self._bell.set()
 
     def flags(self, theirs: Any, ours: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ class Dispatch:
             return False
         now = time.time()
         self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))
-        self._placement.runs(job.id, worker.name, job.demand)
+        self._placement.runs(job.id, worker.name, job.demand, job.caller)
         self._recorder.dispatched("queue", time.time() - job.created_at, decided)
         self._tasks.start(self._post(job, attempt, worker, won), f"post {job.id}")
         return True

@@ -203,7 +203,7 @@ class Mirror:
             waiting = Waiting(job.id, job.demand, job.caller, job.order, job.seq, job.refused_by)
             self._placement.waits(waiting, time.time())
         elif (attempt := attempt_of(job)) is not None:
-            self._placement.runs(job.id, attempt.worker, job.demand)
+            self._placement.runs(job.id, attempt.worker, job.demand, job.caller)
 
 
 async def until(mirror: Mirror, true: Callable[[], bool], timeout: float) -> bool:

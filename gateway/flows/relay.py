@@ -10,7 +10,9 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.frames import Frame, Kind, parse
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import Job
@@ -32,6 +34,7 @@ class Relay:
         self._bell = asyncio.Event()
         self._running: AttemptId | None = None
         self._strangers: OrderedDict[AttemptId, None] = OrderedDict()
+        self._under: dict[str, set[AttemptId]] = {}
         self.on_end: Callable[[str | None], None] = lambda _: None
         self.last_status = time.monotonic()
 
@@ -52,8 +55,13 @@ class Relay:
         self.on_end(None)
 
     def needs(self, sid: str) -> bool:
-        """Posted under it or not: as long as anything of ours runs there, it may have been."""
-        return bool(self._mirror.on(self._worker))
+        """Whether anything that was there when this client_id was still posted under has not ended."""
+        here = {attempt.id for _, attempt in self._mirror.on(self._worker)}
+        worker = self._mirror.workers.get(self._worker)
+        under = here if worker is not None and worker.sid == sid else here & self._under.pop(sid, here)
+        if under:
+            self._under[sid] = under
+        return bool(under)
 
     async def run(self) -> None:
         while True:
@@ -67,6 +75,8 @@ class Relay:
         if frame.kind is Kind.START:
             self._running = frame.attempt
         job = await self._job(attempt) if attempt else None
+        if self._running is None and job is not None:
+            self._running = attempt  # its start was not heard; what has no id belongs to it all the same
         if frame.idle or frame.kind.ends:
             if frame.idle:
                 self._running = None
@@ -79,7 +89,8 @@ class Relay:
     async def _job(self, attempt: AttemptId) -> Job | None:
         """Whose attempt it is. One that is not known yet may just have been posted by another replica."""
         if (job := self._known(attempt)) is None and attempt not in self._strangers:
-            await self._mirror.fresh()
+            with suppress(StoreUnavailable):  # then it stays unknown, and the others are heard all the same
+                await self._mirror.fresh()
             if (job := self._known(attempt)) is None:
                 self._strangers[attempt] = None
                 if len(self._strangers) > _STRANGERS_KEPT:

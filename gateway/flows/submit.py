@@ -137,7 +137,7 @@ class Submit:
             await self._store.accept(new, self._limits)  # raises what a known id deserves
         refused: dict[WorkerName, PostAnswer] = {}
         for _ in range(_DECISIONS):
-            chosen = self._placement.place(new.demand, refused_by=frozenset(refused))
+            chosen = self._placement.place(new.demand, new.caller, refused_by=frozenset(refused))
             if chosen is None:
                 break
             try:
@@ -168,7 +168,7 @@ class Submit:
         attempt = Attempt(new.id, worker.name, new_attempt_id())
         verdict = await judged(submission, worker.catalogue)
         shown = _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
-        self._placement.runs(new.id, worker.name, new.demand)
+        self._placement.runs(new.id, worker.name, new.demand, new.caller)
         try:
             record = await self._store.accept_on(shown, attempt, self._mirror.waits)
         except BaseException:

@@ -138,6 +138,15 @@ def test_a_frame_without_prompt_id_is_told_after_its_own_executing(told: Told) -
     assert hear(told, (R, start(R)), (Q, text())) == ["execution_start r", "executing q 7", "text3"]
 
 
+def test_an_executing_that_may_be_taken_out_is_not_counted_on(told: Told) -> None:
+    """Else the text would be left behind it, and be taken for one of the other prompt."""
+    hear(told, (P, executing(P)), (Q, executing(Q)))
+    first, *rest = [item for frame in (bare(), text(), text()) for item in told.frame(P, frame)]
+    assert sent([first]) == ["executing p 2", "preview1"]
+    assert first.key is not None
+    assert sent(rest) == ["executing p 2", "text3", "text3"]
+
+
 def test_the_display_node_is_told_again_too(told: Told) -> None:
     hear(told, (P, parse(made.executing("1", P, "9"))), (Q, executing(Q)))
     assert told.frame(P, text())[0].messages[0] == made.executing("1", P, "9")

@@ -9,6 +9,7 @@ a caller got by submitting; `front` and `number` move prompts among their caller
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -65,8 +66,12 @@ class _Group:
 
 
 class Placement:
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, parallelism: int = 0) -> None:
+        """`parallelism`: how many prompts of one caller may run at a time; 0 is no limit."""
         self._policy = policy
+        self._parallelism = parallelism
+        self._running: dict[PromptId, str] = {}
+        self._loads: Counter[str] = Counter()
         self._spots: dict[WorkerName, Spot] = {}
         self._groups: dict[_Kind, _Group] = {}
         self._waiting: dict[PromptId, Waiting] = {}
@@ -117,11 +122,14 @@ class Placement:
         elif len(line) == 1:
             self._note_first(group, prompt.caller)
 
-    def runs(self, id: PromptId, worker: WorkerName, demand: Demand) -> None:
+    def runs(self, id: PromptId, worker: WorkerName, demand: Demand, caller: str = "") -> None:
         """A worker's slot is taken for this prompt, which waits no more and has used its caller's first turn up."""
         self._waits_no_more(id, turn=0)
         if self._holder.get(id) != worker:
             self._free(id, self._spots[worker].idle_since if worker in self._spots else 0.0)
+        if id not in self._running:
+            self._running[id] = caller
+            self._loads[caller] += 1
         if (spot := self._spots.get(worker)) is not None:
             self._holder[id] = worker
             spot.held.add(id)
@@ -160,15 +168,25 @@ class Placement:
         if len(group.firsts) > 2 * len(group.lines) + 64:
             group.firsts = sorted((self._turns[each][0], each) for each in group.lines)
 
-    def _first_caller(self, group: _Group) -> str:
-        """Of those with a prompt in this group, the one whose turn comes first."""
-        while True:
+    def _first_caller(self, group: _Group) -> str | None:
+        """Of those with a prompt in this group that may run more, the one whose turn comes first."""
+        while group.firsts:
             turn, caller = group.firsts[0]
-            if caller in group.lines and self._turns[caller][0] == turn:
+            if caller in group.lines and self._turns[caller][0] == turn and not self._full(caller):
                 return caller
-            heappop(group.firsts)
+            heappop(group.firsts)  # one that is full comes back when a prompt of its ends
+        return None
+
+    def _full(self, caller: str) -> bool:
+        return 0 < self._parallelism <= self._loads[caller] and caller != ""
 
     def _free(self, id: PromptId, now: float) -> None:
+        if (caller := self._running.pop(id, None)) is not None:
+            self._loads[caller] -= 1
+            if not self._loads[caller]:
+                del self._loads[caller]
+            if self._parallelism and caller in self._turns:
+                self._first_changed(caller)
         spot = self._spots.get(self._holder.pop(id, WorkerName("")))
         if spot is not None:
             spot.held.discard(id)
@@ -188,10 +206,16 @@ class Placement:
                 return Chosen(prompt.id, spot.name, self.explain(prompt.demand, taken=spot.name))
         return None
 
-    def place(self, demand: Demand, *, refused_by: frozenset[WorkerName] = frozenset()) -> Chosen | None:
+    def place(
+        self, demand: Demand, caller: str = "", *, refused_by: frozenset[WorkerName] = frozenset()
+    ) -> Chosen | None:
         """A worker for a prompt that just came and does not wait yet, unless a waiting one could go there."""
+        if self._full(caller):
+            return None
         spot = self._pick(demand, self._group((demand, refused_by)).able)
-        if spot is None or any(g.lines and spot.name in g.able for g in self._groups.values()):
+        if spot is None or any(
+            spot.name in g.able and self._first_caller(g) is not None for g in self._groups.values()
+        ):
             return None
         return Chosen(PromptId(""), spot.name, self.explain(demand, taken=spot.name))
 
@@ -226,7 +250,8 @@ class Placement:
         heads: list[tuple[int, tuple[float, str], _Group, Waiting]] = []
         for group in self._groups.values():
             if group.lines and any(self._spots[name].free for name in group.able):
-                caller = self._first_caller(group)
+                if (caller := self._first_caller(group)) is None:
+                    continue
                 prompt = group.lines[caller][0][2]
                 heads.append((self._turns[caller][0], prompt.order, group, prompt))
         heads.sort(key=lambda head: head[:2])

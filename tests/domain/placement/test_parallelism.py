@@ -1,0 +1,58 @@
+"""`client_parallelism`: how many prompts of one caller run at a time."""
+
+from __future__ import annotations
+
+from random import Random
+
+from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.placement import POLICIES, Placement, Waiting
+from tests.domain.placement.makers import wants, worker
+
+NOTHING = wants()
+
+
+def placement(workers: int) -> Placement:
+    found = Placement(POLICIES["least-queue"](Random(1)), parallelism=2)
+    for number in range(workers):
+        found.worker_seen(worker(f"w{number}"))
+    return found
+
+
+def drain(placement: Placement, callers: dict[PromptId, str]) -> list[str]:
+    placed = []
+    while (chosen := placement.decide()) is not None:
+        placement.runs(chosen.id, chosen.worker, NOTHING, callers[chosen.id])
+        placed.append(str(chosen.id))
+    return placed
+
+
+def test_one_caller_runs_no_more_than_allowed_and_others_are_not_held_up() -> None:
+    farm = placement(4)
+    callers = {PromptId(f"{who}{n}"): who for n in range(3) for who in "ab"}
+    for seq, (id, who) in enumerate(callers.items()):
+        farm.waits(Waiting(id, NOTHING, who, seq, seq), 0)
+    assert drain(farm, callers) == ["a0", "b0", "a1", "b1"]
+
+
+def test_the_next_one_runs_when_one_has_ended() -> None:
+    farm = placement(4)
+    callers = {PromptId(f"a{n}"): "a" for n in range(4)}
+    for seq, id in enumerate(callers):
+        farm.waits(Waiting(id, NOTHING, "a", seq, seq), 0)
+    assert drain(farm, callers) == ["a0", "a1"]
+    assert farm.place(NOTHING, "a") is None
+    farm.gone(PromptId("a0"), 1)
+    assert drain(farm, callers) == ["a2"]
+    farm.gone(PromptId("a1"), 2)
+    farm.gone(PromptId("a2"), 2)
+    assert drain(farm, callers) == ["a3"]
+    assert farm.place(NOTHING, "a") is not None
+
+
+def test_a_requeued_prompt_counts_once() -> None:
+    farm = placement(3)
+    farm.runs(PromptId("a"), WorkerName("w0"), NOTHING, "a")
+    farm.runs(PromptId("a"), WorkerName("w0"), NOTHING, "a")
+    farm.waits(Waiting(PromptId("a"), NOTHING, "a", 0, 0), 1)
+    assert drain(farm, {PromptId("a"): "a"}) == ["a"]
+    assert farm.place(NOTHING, "a") is not None
