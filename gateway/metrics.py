@@ -77,7 +77,8 @@ class Metrics:
         self.queue.labels("assigned").set(sum(isinstance(state, Assigned) for state in states))
         self.queue.labels("running").set(sum(isinstance(state, Running) for state in states))
         self.queue_bytes.set(sum(job.size for job in waiting))
-        self.oldest.set(time.time() - min((job.created_at for job in waiting), default=time.time()))
+        now = time.time()
+        self.oldest.set(max(0.0, now - min((job.created_at for job in waiting), default=now)))
         self.history.set(len(mirror.history))
 
     def _look_at(self, worker: Worker, *, busy: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -73,10 +74,8 @@ async def test_what_was_accepted_is_there_when_it_comes_back(state: str) -> None
             assert list(await client.get("/history")) == [running, waiting]
 
 
-async def test_a_state_that_is_away_is_told_and_survived(short_path: object) -> None:
-    from pathlib import Path
-
-    server = StateServer(Path(str(short_path)), durable=True)
+async def test_a_state_that_is_away_is_told_and_survived(short_path: Path) -> None:
+    server = StateServer(short_path, durable=True)
     server.start()
     try:
         async with scripted() as worker, farm(server.url, worker) as gateway:
@@ -111,7 +110,7 @@ async def test_settings_are_kept_to_their_prefix(state: str) -> None:
 
 
 async def test_a_body_over_the_limit_is_refused(state: str) -> None:
-    async with farm(state, max_upload=1000) as gateway:
+    async with farm(state, max_upload=2000) as gateway:
         client = gateway.client()
-        answer = await client.ask("POST", "/prompt", data=b"x" * 1001)
-        assert (answer.status, answer.body) == (413, b"Maximum request body size 1000 exceeded.")
+        answer = await client.ask("POST", "/prompt", data=b"x" * 2001)
+        assert (answer.status, answer.body) == (413, b"Maximum request body size 2000 exceeded.")

@@ -75,6 +75,10 @@ class Connection:
                 await self._bell.wait()
 
 
+async def _at_once() -> None:
+    return
+
+
 async def _nothing(_: PromptId) -> list[Frame]:
     return []
 
@@ -95,6 +99,7 @@ class Clients:
         self._now: dict[PromptId, _Now] = {}
         self._announced: set[PromptId] = set()  # their client was told that the count rose for them
         self.carry: Callable[[Job, Frame], None] = lambda job, frame: None  # to clients elsewhere, and to the log
+        self.flush: Callable[[], Awaitable[None]] = _at_once
         self.missed: Callable[[PromptId], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
         self.came: Callable[[], None] = lambda: None  # a client came or went
         self._ended: asyncio.Queue[Job] = asyncio.Queue()
@@ -142,8 +147,9 @@ class Clients:
         """What the running prompts of these clients show at the moment, as far as this replica hears it."""
         for id, now in self._now.items():
             if (job := self._mirror.live.get(id)) is not None and job.client_id in clients:
-                for frame in now.frames.values():
-                    yield job, frame
+                for kind in _KEPT:
+                    if kind in now.frames:
+                        yield job, now.frames[kind]
 
     def ids(self) -> frozenset[ClientId]:
         return frozenset(self._by_id)

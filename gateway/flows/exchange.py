@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 
 from gateway.domain.frames import Frame, Kind, parse
 from gateway.domain.ids import PromptId, ReplicaId
@@ -27,6 +28,7 @@ _BATCH = 200
 _ANNOUNCED_FOR = 15.0
 _ANNOUNCE_EVERY = 5.0
 _PLACES_KEPT = 4096
+_FLUSH = 1.0
 
 
 class Exchange:
@@ -37,9 +39,12 @@ class Exchange:
         self._others: dict[ReplicaId, tuple[Interest, float]] = {}
         self._out: deque[tuple[Job, Frame]] = deque()
         self._bell = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._news = asyncio.Event()
         self._places: dict[PromptId, str] = {}
-        clients.carry, clients.missed, clients.came = self.carry, self.missed, self._news.set
+        clients.carry, clients.flush = self.carry, self.flush
+        clients.missed, clients.came = self.missed, self._news.set
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -51,7 +56,14 @@ class Exchange:
         state = frame.kind in _STATE
         if state or (len(self._out) < _WAITING_AT_MOST and self._elsewhere(job)):
             self._out.append((job, frame))
+            self._idle.clear()
             self._bell.set()
+
+    async def flush(self) -> None:
+        """Return when all that was carried so far is in the log, or after a second: an end must not overtake it there."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH):
+                await self._idle.wait()
 
     async def missed(self, id: PromptId) -> list[Frame]:
         """State events of a prompt that another replica logged and that did not get here."""
@@ -65,9 +77,11 @@ class Exchange:
         """Carry out what waits, in order."""
         await self._bell.wait()
         self._bell.clear()
-        while self._out:
-            batch = [self._out.popleft() for _ in range(min(_BATCH, len(self._out)))]
-            await self._send(batch)
+        try:
+            while self._out:
+                await self._send([self._out.popleft() for _ in range(min(_BATCH, len(self._out)))])
+        finally:
+            self._idle.set()
 
     async def receive(self) -> None:
         """Take in what the others send, until it breaks off."""

@@ -80,6 +80,7 @@ class Relay:
         if frame.idle or frame.kind.ends:
             if frame.idle:
                 self._running = None
+            await self._clients.flush()
             self.on_end(attempt)
         elif job is not None:
             self._clients.frame(job, frame)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,11 +72,12 @@ async def listening(
     session: aiohttp.ClientSession, url: str, ear: Ear, older: str = "", *, wait: bool = True
 ) -> AsyncIterator[Listener]:
     """Connected, when the body begins; no task is left after it."""
+    before = asyncio.all_tasks()
     async with WorkerSockets(session).listen(url, ear, older) as listener:
         if wait:
             await until(lambda: listener.sid, "it is connected")
         yield listener
-    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("listen")]
+    assert not [task for task in asyncio.all_tasks() - before if task.get_name().startswith("listen")]
 
 
 async def post(session: aiohttp.ClientSession, url: str, graph: Any, id: str, sid: str) -> None:
@@ -162,11 +162,9 @@ async def test_the_rest_of_a_prompt_is_heard_after_its_socket_broke(
         before = listener.sid
         await post(session, worker.url, sleeping(1.0), IDS[0], before)
         await until(lambda: Kind.PROGRESS in ear.of(IDS[0]), "it runs")
-        began = time.monotonic()
         await cut(worker)
         await until(lambda: ear.came == 2, "it is connected again")
         assert listener.sid not in ("", before)
-        assert time.monotonic() - began < 1.0, "a socket that had stood is renewed at once"
         await until(lambda: ear.has_ended(IDS[0]), "its end is heard under the old name")
         await post(session, worker.url, picture(), IDS[1], before)
         await until(lambda: ear.has_ended(IDS[1]), "and what is still posted under it in the next seconds")

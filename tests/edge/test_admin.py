@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.farm import Client
+from tests.farm import Client, picture
 
 pytestmark = pytest.mark.anyio
 
@@ -45,8 +45,6 @@ async def test_what_is_no_json_is_a_bare_500(caller: Client) -> None:
 
 
 async def test_ids_with_slashes_are_found(caller: Client) -> None:
-    from tests.farm import picture
-
     await caller.submit(picture(), prompt_id="a/b")
     assert (await caller.job("a/b"))["id"] == "a/b"
     assert (await caller.get("/history/a/b")) == {}

@@ -15,7 +15,7 @@ from tests.servers import until
 
 pytestmark = pytest.mark.anyio
 
-OUT_OF_MEMORY = {
+OUT_OF_MEMORY: dict[str, Any] = {
     "node_id": "2",
     "node_type": "KSampler",
     "executed": ["1"],
@@ -185,9 +185,7 @@ async def test_running_out_of_memory_on_the_biggest_is_the_end_in_the_workers_wo
         id = await client.submit(sleeping())
         scripted_worker.finish(event="execution_error", **OUT_OF_MEMORY)
         record = await client.ended(id)
-        assert record["status"]["messages"] == [
-            ["execution_error", {"prompt_id": id, "timestamp": 1, **OUT_OF_MEMORY}]
-        ]
+        assert record["status"]["messages"] == [["execution_error", {"prompt_id": id, "timestamp": 1, **OUT_OF_MEMORY}]]
         assert len(scripted_worker.started) == 1
 
 

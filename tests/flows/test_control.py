@@ -228,9 +228,7 @@ async def test_what_is_interrupted_before_it_runs_there_ends_as_interrupted(
         assert scripted_worker.interrupted == []
 
 
-async def test_an_interrupt_is_carried_out_when_its_worker_answers_again(
-    state: str, scripted_worker: Scripted
-) -> None:
+async def test_an_interrupt_is_carried_out_when_its_worker_answers_again(state: str, scripted_worker: Scripted) -> None:
     async with farm(state, scripted_worker) as gateway:
         client = gateway.client()
         id = await client.submit(sleeping())

@@ -48,9 +48,7 @@ async def test_a_draining_worker_ends_what_it_has_and_takes_no_more(state: str, 
         assert scripted_worker.prompts() == [runs, waits]
 
 
-async def test_a_worker_added_takes_what_waits(
-    state: str, scripted_worker: Scripted, second_worker: Scripted
-) -> None:
+async def test_a_worker_added_takes_what_waits(state: str, scripted_worker: Scripted, second_worker: Scripted) -> None:
     async with farm(state, scripted_worker) as gateway:
         client = gateway.client()
         await client.submit(sleeping())

@@ -94,9 +94,7 @@ async def test_a_question_carries_no_keys(state: str, scripted_worker: Scripted)
         assert "hush" not in json.dumps(scripted_worker.received)
 
 
-async def test_nodes_are_read_afresh_once_for_many_prompts_of_a_moment(
-    state: str, scripted_worker: Scripted
-) -> None:
+async def test_nodes_are_read_afresh_once_for_many_prompts_of_a_moment(state: str, scripted_worker: Scripted) -> None:
     scripted_worker.manners = [refuses()] * 5
     async with farm(state, scripted_worker, catalogue_every=3600) as gateway:
         client = gateway.client()

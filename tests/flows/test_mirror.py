@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.domain.ports import WorkerEntry
 from gateway.domain.workers import Down, Up
 from gateway.flows import mirror as mirrors
 from gateway.flows.mirror import News, by_number, until
+from tests import servers
 from tests.adapters.stores import DONE, KEYS, ROOM, attempt, new
 from tests.domain.facts import job
 from tests.flows.replica import Replica, replica
@@ -193,8 +195,6 @@ async def test_what_this_replica_found_out_holds_until_the_store_says_otherwise(
 
 
 async def test_a_worker_comes_with_its_nodes_and_goes_with_them(state: str) -> None:
-    import json
-
     async with replica(state) as here, replica(state, "r2") as there:
         await here.store.farm.put(WorkerEntry(W, "http://w:1"))
         await here.mirror.fresh()
@@ -247,6 +247,4 @@ async def test_an_ended_prompt_keeps_its_place(state: str) -> None:
 
 
 async def _seen(here: Replica) -> None:
-    from tests.servers import until as wait
-
-    await wait(lambda: "p" in here.mirror.live, "it is seen")
+    await servers.until(lambda: "p" in here.mirror.live, "it is seen")

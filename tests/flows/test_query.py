@@ -128,7 +128,8 @@ async def test_jobs_are_told_in_each_of_their_states(state: str, scripted_worker
             (waiting, "pending"),
         ]
         one = await client.get(f"/api/jobs/{done}")
-        assert one["workflow"]["prompt"] and one["execution_status"]["completed"]
+        assert one["workflow"]["prompt"]
+        assert one["execution_status"]["completed"]
         assert (await client.get("/api/jobs?status=pending"))["pagination"]["total"] == 1
         assert [job["id"] for job in (await client.get("/api/jobs?workflow_id=w-1"))["jobs"]] == [running]
         assert (await client.ask("GET", "/api/jobs/nobody")).status == 404

@@ -82,11 +82,14 @@ async def test_one_who_gives_up_does_not_stop_the_others() -> None:
 async def test_insisting_outlasts_a_store_that_is_away_and_nothing_else() -> None:
     errors: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), ValueError("a bug")]
     tries = 0
+
+    async def fail() -> None:
+        nonlocal tries
+        tries += 1
+        raise errors.pop(0)
+
     with pytest.raises(ValueError, match="a bug"):
-        async for attempt in insisting().copy(wait=wait_none()):
-            with attempt:
-                tries += 1
-                raise errors.pop(0)
+        await insisting().copy(wait=wait_none())(fail)
     assert tries == 3
 
 

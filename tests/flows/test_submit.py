@@ -313,9 +313,7 @@ async def test_what_a_free_worker_refuses_waits_for_a_busy_one_that_takes_it(
     async with farm(state, scripted_worker, second_worker) as gateway:
         client = gateway.client()
         first = await client.submit(sleeping())
-        busy, free = (
-            (scripted_worker, second_worker) if scripted_worker.running else (second_worker, scripted_worker)
-        )
+        busy, free = (scripted_worker, second_worker) if scripted_worker.running else (second_worker, scripted_worker)
         free.manners = [refuses()] * 5
         id = await client.submit(picture())
         assert await client.state(id) == "queued"

@@ -20,11 +20,12 @@ pytestmark = pytest.mark.anyio
 
 async def holders(state: str) -> dict[str, str]:
     """Which replica holds which lease."""
-    async with Redis.from_url(state) as store:
-        keys = [key async for key in store.scan_iter("*:lease:*")]
-        values = await store.mget(keys) if keys else []
-    pairs = zip(keys, values, strict=True)
-    return {key.decode().partition(":lease:")[2]: value.decode() for key, value in pairs if value}
+    found: dict[str, str] = {}
+    async with Redis.from_url(state, decode_responses=True) as store:
+        async for key in store.scan_iter("*:lease:*"):
+            if holder := await store.get(key):
+                found[str(key).partition(":lease:")[2]] = str(holder)
+    return found
 
 
 @asynccontextmanager

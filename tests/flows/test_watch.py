@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from typing import Any
 
 import pytest
+import redis
 
 from tests.farm import Farm, farm, picture, sleeping
 from tests.scripted import Scripted, refuses
@@ -26,7 +29,7 @@ async def test_the_end_is_seen_and_its_record_read_once(state: str, scripted_wor
 
 
 async def test_polling_costs_the_worker_nothing(state: str, scripted_worker: Scripted) -> None:
-    slow = {"poll_every": 3600, "stats_every": 3600, "catalogue_every": 3600}
+    slow: dict[str, Any] = {"poll_every": 3600, "stats_every": 3600, "catalogue_every": 3600}
     async with farm(state, scripted_worker, **slow) as gateway:
         client = gateway.client()
         id = await client.submit(picture())
@@ -75,7 +78,7 @@ async def test_prompts_of_others_are_load_and_never_touched(
         ids = [await client.submit(picture()) for _ in range(2)]
         await second_worker.runs()
         assert second_worker.prompts() == ids[:1]
-        assert set(sum(await client.queue(), [])) == set(ids)
+        assert {*itertools.chain(*await client.queue())} == set(ids)
         for path, body in (
             ("/interrupt", None),
             ("/queue", {"clear": True}),
@@ -124,8 +127,6 @@ async def test_a_rejection_after_the_200_goes_to_another_that_takes_it(
 
 
 async def test_keys_reach_the_worker_and_are_nowhere_else(state: str, scripted_worker: Scripted) -> None:
-    import redis
-
     secrets = {"api_key_comfy_org": "hush-1", "auth_token_comfy_org": "hush-2"}
     async with farm(state, scripted_worker) as gateway:
         client = gateway.client()
@@ -156,7 +157,7 @@ async def test_each_poll_shows_a_prompt_in_the_queue_or_in_the_history(state: st
             client, polls = clients[at], 0
             while len(ids) < 20 or len(await client.get("/history")) < 20:
                 taken = list(ids)
-                seen = set(sum(await client.queue(), []))
+                seen = {*itertools.chain(*await client.queue())}
                 seen |= set(await client.get("/history"))
                 assert set(taken) <= seen
                 polls += 1
@@ -164,7 +165,7 @@ async def test_each_poll_shows_a_prompt_in_the_queue_or_in_the_history(state: st
 
         async def post() -> None:
             for number in range(20):
-                ids.append(await clients[number % 2].submit(picture()))
+                ids.append(await clients[number % 2].submit(picture()))  # noqa: PERF401 - polled meanwhile
 
         polls = await asyncio.gather(look(0), look(1), post())
         assert min(polls[:2]) > 1
