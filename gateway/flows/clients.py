@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.frames import Frame, Kind, made, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
@@ -22,10 +25,13 @@ from gateway.domain.records import last_event
 from gateway.domain.telling import Told
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
+from gateway.flows.sharing import insisting
 
 log = logging.getLogger(__name__)
 
 _ABREAST = 64  # messages
+_SOON = 60.0
+_UNTOLD_KEPT = 1000
 _SMALL = 2**18  # bytes
 _KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
 
@@ -102,6 +108,8 @@ class Clients:
         self.flush: Callable[[], Awaitable[None]] = _at_once
         self.missed: Callable[[PromptId], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
         self.came: Callable[[], None] = lambda: None  # a client came or went
+        self.elsewhere: Callable[[Job], object] = lambda _: False  # whether another replica has its client
+        self._untold: OrderedDict[ClientId, list[Job]] = OrderedDict()
         self._ended: asyncio.Queue[Job] = asyncio.Queue()
         self._farm_told = -1
 
@@ -118,6 +126,8 @@ class Clients:
             connection.put(connection.told.frame(job.id, frame))
         self._by_id.setdefault(client_id, []).append(connection)
         self.came()
+        for job in self._untold.pop(client_id, ()):
+            self._ended.put_nowait(job)
         try:
             yield connection
         finally:
@@ -156,8 +166,9 @@ class Clients:
 
     def remaining(self, client_id: ClientId) -> int:
         """The mirror's count, and what runs already though its 200 is still under way: so it is never 0 too soon."""
-        early = sum(1 for id in self._announced if id in self._mirror.accepted and self._is_of(id, client_id))
-        return early + (self._mirror.remaining(client_id) if not early or self._mirror.has_live(client_id) else 0)
+        accepted = self._mirror.accepted.values()
+        early = sum(1 for job in accepted if job.client_id == client_id and job.id in self._announced)
+        return early + self._mirror.remaining(client_id)
 
     def broadcast(self, frame: Frame) -> None:
         """A custom node's event outside of any prompt."""
@@ -169,15 +180,18 @@ class Clients:
         """Counts at once; ends are told by `run`, which reads their records first."""
         for before, after in news.prompts:
             job = after or before
-            if job is None or job.client_id is None:
+            if job is None:
                 continue
             if after is None or isinstance(after.state, Ended):
                 self._announced.discard(job.id)
+                self._now.pop(job.id, None)
+            if job.client_id is None:
+                continue
             if after is not None and isinstance(after.state, Ended) and after.state.outcome is not Outcome.CANCELLED:
                 if before is None or not isinstance(before.state, Ended):
                     self._ended.put_nowait(after)
                 continue
-            if after is None or not is_live(after) or isinstance(after.state, Queued):
+            if after is not None and isinstance(after.state, Queued):
                 self._now.pop(job.id, None)
             self._count(job.client_id, before, after)
 
@@ -185,12 +199,15 @@ class Clients:
         """Tell ends, one after the other."""
         while True:
             job = await self._ended.get()
-            self._now.pop(job.id, None)
-            if job.client_id in self._by_id:
-                try:
-                    await self._tell_end(job)
-                except Exception:
-                    log.exception("the end of prompt %s could not be told", job.id)
+            if job.client_id not in self._by_id:
+                self._note_untold(job)
+                continue
+            try:
+                async for again in insisting():
+                    with again:
+                        await self._tell_end(job)
+            except StoreUnavailable:
+                log.exception("the end of prompt %s could not be told", job.id)
 
     async def tick(self) -> None:
         """Tell the farm's count to clients that have no prompts of their own, if it has changed."""
@@ -202,6 +219,19 @@ class Clients:
             if not self._mirror.knows(client_id):
                 for connection in connections:
                     connection.put(connection.told.status(farm))
+
+    def _note_untold(self, job: Job) -> None:
+        """Ended while its client was away for a moment: told when it comes back here, if it does so soon."""
+        assert isinstance(job.state, Ended)
+        if job.client_id is None or time.time() - job.state.at > _SOON or self.elsewhere(job):
+            return
+        self._untold.setdefault(job.client_id, []).append(job)
+        self._untold.move_to_end(job.client_id)
+        while len(self._untold) > _UNTOLD_KEPT or self._is_old(next(iter(self._untold.values()))):
+            self._untold.popitem(last=False)
+
+    def _is_old(self, jobs: list[Job]) -> bool:
+        return all(isinstance(job.state, Ended) and time.time() - job.state.at > _SOON for job in jobs)
 
     async def _tell_end(self, job: Job) -> None:
         assert isinstance(job.state, Ended)
@@ -232,9 +262,6 @@ class Clients:
         for connection in self._by_id.get(job.client_id, ()):
             connection.told.began(job.id)
             connection.put(connection.told.status(self.remaining(job.client_id)))
-
-    def _is_of(self, id: PromptId, client_id: ClientId) -> bool:
-        return self._mirror.jobs[id].client_id == client_id
 
     def _remember(self, id: PromptId, frame: Frame) -> None:
         if frame.kind is Kind.START:

@@ -45,6 +45,7 @@ class Exchange:
         self._places: dict[PromptId, str] = {}
         clients.carry, clients.flush = self.carry, self.flush
         clients.missed, clients.came = self.missed, self._news.set
+        clients.elsewhere = self._elsewhere
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -60,7 +61,7 @@ class Exchange:
             self._bell.set()
 
     async def flush(self) -> None:
-        """Return when all that was carried so far is in the log, or after a second: an end must not overtake it there."""
+        """Return when all that was carried is in the log, or after a second: an end must not overtake it there."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH):
                 await self._idle.wait()

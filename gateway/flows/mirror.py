@@ -71,10 +71,6 @@ class Mirror:
         count = self._counts.get(client) if client else None
         return count.live if count else len(self.live)
 
-    def has_live(self, client: ClientId) -> bool:
-        count = self._counts.get(client)
-        return count is not None and count.live > 0
-
     def knows(self, client: ClientId) -> bool:
         """Whether a prompt of this client is known."""
         return client in self._counts

@@ -14,6 +14,10 @@ Difference = Literal[
     "delete-one",
     "history-query",
     "post-view-metadata",
+    "own-frames",
+    "own-count",
+    "own-cache",
+    "all-sockets",
 ]
 
 DIFFERENCES: dict[Difference, str] = {
@@ -26,6 +30,10 @@ DIFFERENCES: dict[Difference, str] = {
     "delete-one": 'POST /queue {"delete": "<id>"} deletes that one, as some documents show it',
     "history-query": "GET /history?prompt_id=<id> gives that one record, as some documents show it",
     "post-view-metadata": "POST /view_metadata/{folder} works like the GET, as some documents show it",
+    "own-frames": "a socket is told of its own prompts only, also what a node says to all",
+    "own-count": "`queue_remaining` counts the prompts of the client; all only for one that never posted any",
+    "own-cache": "each worker has its own cache: the same prompt may run again, on another one",
+    "all-sockets": "all sockets of one clientId are told everything, and closing one does not make another deaf",
 }
 
 assert set(DIFFERENCES) == set(get_args(Difference))
