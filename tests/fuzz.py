@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
 from itertools import cycle
 
 from hypothesis import HealthCheck, settings
@@ -13,17 +12,11 @@ from hypothesis import HealthCheck, settings
 from gateway.domain.frames import parse, plain, renamed
 from gateway.domain.ids import AttemptId, PromptId
 from gateway.domain.telling import Told
-from tests.domain import test_frames, test_telling
 from tests.domain.socket_frames import damaged, real
 
 EXAMPLES = 500
 NEW = PromptId("new")
-TESTS: list[Callable[[], None]] = [
-    test_frames.test_anything_is_a_frame_and_can_be_told_on,
-    test_frames.test_a_renamed_event_differs_in_its_prompt_only,
-    test_frames.test_the_downgrade_loses_nothing_and_holds_no_result_back,
-    test_telling.test_any_frames_can_be_told,
-]
+OLD = AttemptId("865b7f44-7b0a-4411-b180-4a0dda77b227")
 
 
 def storm(seconds: float) -> int:
@@ -45,7 +38,7 @@ def storm(seconds: float) -> int:
 
 def use(raw: str | bytes, told: Told, number: int) -> None:
     frame = parse(raw, text_ids=number % 2 == 0)
-    assert type(renamed(frame, NEW, AttemptId("865b7f44-7b0a-4411-b180-4a0dda77b227"))) is type(raw)
+    assert type(renamed(frame, NEW, OLD)) is type(raw)
     if isinstance(raw, bytes):
         assert parse(plain(frame)).kind is frame.kind
     prompt_id = PromptId(str(number % 3))
@@ -57,12 +50,20 @@ def use(raw: str | bytes, told: Told, number: int) -> None:
 
 def properties(seconds: float) -> int:
     """Returns how many examples there were. The first that fails is raised, made as small as it can be."""
-    ends, rounds = time.monotonic() + seconds, 0
-    checks = list(HealthCheck)
-    longer = settings(
-        max_examples=EXAMPLES, derandomize=False, database=None, deadline=None, suppress_health_check=checks
+    settings.register_profile(
+        "fuzz", max_examples=EXAMPLES, derandomize=False, database=None, suppress_health_check=list(HealthCheck)
     )
-    for test in cycle([longer(test) for test in TESTS]):
+    settings.load_profile("fuzz")
+    from tests.domain import test_frames, test_telling  # their settings are made of the profile that is loaded then
+
+    tests = (
+        test_frames.test_anything_is_a_frame_and_can_be_told_on,
+        test_frames.test_a_renamed_event_differs_in_its_prompt_only,
+        test_frames.test_the_downgrade_loses_nothing_and_holds_no_result_back,
+        test_telling.test_any_frames_can_be_told,
+    )
+    ends, rounds = time.monotonic() + seconds, 0
+    for test in cycle(tests):
         if time.monotonic() >= ends:
             break
         test()

@@ -8,6 +8,7 @@ from gateway.emulator.settings import EmulatorSettings
 from gateway.metrics import Metrics, PrometheusRecorder
 from tests.farm import Client, emulated, failing, farm, invalid, picture, sleeping
 from tests.scripted import scripted
+from tests.servers import until
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +63,11 @@ async def test_gauges_are_as_of_now(state: str) -> None:
         assert told['comfygw_worker_state{state="draining",worker="w0"}'] == 1
         assert told['comfygw_worker_busy_ratio{worker="w0"}'] == 0
         await client.ask("DELETE", "/gateway/workers/w0")
-        assert not any('worker="w0"' in name for name in await read(client))
+        await until(lambda: _unnamed(client, "w0"), "the worker is not told of any more")
+
+
+async def _unnamed(client: Client, worker: str) -> bool:
+    return not any(f'worker="{worker}"' in name for name in await read(client))
 
 
 async def test_no_label_names_a_prompt_or_a_caller(state: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.domain.ids import AttemptId
 from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Running
@@ -101,7 +102,7 @@ class Watch:
         if record is not None:
             if remaining:
                 await self.children.adopt(worker)
-            await self.attempts.end(job, attempt, record, worker)
+            await self._end(job, attempt, record, worker)
         elif now >= sight.deep_at or not remaining:
             sight.deep_at = now + _DEEP_EVERY
             await self._find(job, attempt, worker)
@@ -115,7 +116,11 @@ class Watch:
         elif where is Place.ABSENT:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
         elif isinstance(where, dict):
-            await self.attempts.end(job, attempt, where, worker)
+            await self._end(job, attempt, where, worker)
+
+    async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
+        await self.attempts.end(job, attempt, record, worker)
+        await self.mirror.fresh()  # so that the next look does not read the record once more
 
     async def _bereaved(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         """Its worker is down. The crash is charged to what ran there, not to what waited behind others."""

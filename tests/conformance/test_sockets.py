@@ -32,7 +32,7 @@ async def test_a_recorded_session_is_told_again_frame_by_frame(client: Client, n
         if listener.startswith("listener-b") and client.target.differs("own-frames"):
             assert {kind for kind, _ in heard.got} == {"status"}
         else:
-            again = "success" == name and client.target.differs("own-cache")
+            again = name == "success" and client.target.differs("own-cache")
             wanted = before_cached(heard.recorded) if again else heard.recorded
             got = heard.got[: len(wanted)] if again else heard.got
             assert got == wanted
@@ -169,9 +169,9 @@ async def test_at_its_end_a_prompt_is_in_the_history_and_out_of_the_count(client
 async def test_a_count_of_nothing_means_that_all_is_in_the_history(client: Client) -> None:
     """What comfy_api_simplified and comfyui-sdk rely on."""
     async with listening(client.http, client.target.url, client.client_id) as ear:
-        for _ in range(10):
+        for _ in range(4):
             ear.frames.clear()
-            prompt_ids = [await client.submit(picture()) for _ in range(2)]
+            prompt_ids = [await client.submit(graph) for graph in (sleeping(0.5), picture())]
             await ear.heard(lambda ear: _counts(ear)[-1:] == [0], "nothing is left")
             for prompt_id in prompt_ids:
                 assert await client.record(prompt_id) is not None
@@ -188,7 +188,8 @@ async def test_the_count_of_one_who_posted_is_his_own(client: Client, other: Cli
     await client.run(picture())
     async with listening(client.http, client.target.url, client.client_id) as ear, other.busy(5.0):
         await ear.ended(await client.submit(picture()))
-        assert _counts(ear) == [0, 1, 1, 0]
+        assert _counts(ear)[-3:] == [1, 1, 0]
+        assert max(_counts(ear)) == 1
 
 
 async def test_a_prompt_of_nobody_is_nobodys_news(client: Client) -> None:
@@ -243,9 +244,8 @@ class AsSimplified:
                 told = message.json()
                 if told["type"] == "status" and told["data"]["status"]["exec_info"]["queue_remaining"] == 0:
                     break
-                if told["type"] == "executing" and told["data"].get("prompt_id") == prompt_id:
-                    if told["data"]["node"] is None:
-                        break
+                if told["type"] == "executing" and told["data"] == {"node": None, "prompt_id": prompt_id}:
+                    break
         history = (await self._client.get(f"/history/{prompt_id}")).json[prompt_id]
         return [(await self._client.get("/view", **file)).body for file in files(history)]
 

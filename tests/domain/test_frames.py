@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.frames import Downgrade, Frame, Kind, made, parse, plain, public, renamed
@@ -25,6 +25,7 @@ def kinds(frames: list[Frame]) -> list[str]:
     return [f"{frame.kind}{'4' if frame.metadata else ''}" for frame in frames]
 
 
+@settings(deadline=None)
 @given(frames, st.booleans())
 @example("[" * 100_000, False)
 @example('{"type": "progress", "data": 5}', False)
@@ -76,6 +77,12 @@ def test_not_a_number_is_read() -> None:
     assert (frame.kind, frame.attempt, frame.node) == (Kind.PROGRESS, "p", "1")
 
 
+def test_blanks_around_an_event_mean_nothing_and_more_than_blanks_breaks_it() -> None:
+    event = '{"type": "progress", "data": {"prompt_id": "p"}}'
+    assert parse(f" \n{event} \t").kind is Kind.PROGRESS
+    assert parse(f"{event} {event}").kind is Kind.UNKNOWN
+
+
 def test_executing_without_prompt_id_is_no_end() -> None:
     frame = parse('{"type": "executing", "data": {"node": "2"}}')
     assert (frame.kind, frame.attempt, frame.node, frame.idle) == (Kind.EXECUTING, None, "2", False)
@@ -123,6 +130,7 @@ def test_unknown_binary_types_stay_as_they_are() -> None:
         assert plain(frame) == raw == renamed(frame, NEW, OLD)
 
 
+@settings(deadline=None)
 @given(attempt_ids, prompt_ids, st.dictionaries(st.text(), scalars, max_size=3), st.sampled_from(EVENTS))
 def test_a_renamed_event_differs_in_its_prompt_only(
     attempt: AttemptId, prompt_id: PromptId, data: dict[str, Any], event: str
@@ -136,6 +144,7 @@ def test_a_renamed_event_differs_in_its_prompt_only(
     assert public(frame, prompt_id).attempt == AttemptId(prompt_id)
 
 
+@settings(deadline=None)
 @given(st.uuids(), st.uuids(), st.dictionaries(st.text(), scalars), pictures)
 def test_a_picture_is_renamed_forth_and_back(
     old: uuid.UUID, new: uuid.UUID, told: dict[str, Any], image: bytes
@@ -228,6 +237,7 @@ def order(frames: list[Frame]) -> list[str]:
     return kinds([out for frame in frames for out in downgrade.feed(frame)] + downgrade.flush())
 
 
+@settings(deadline=None)
 @given(st.lists(frames))
 def test_the_downgrade_loses_nothing_and_holds_no_result_back(raws: list[str | bytes]) -> None:
     downgrade, told = Downgrade(), list[Frame]()

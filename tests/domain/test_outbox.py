@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.outbox import Item, Outbox, Overflow
@@ -18,6 +18,7 @@ def size(item: Item) -> int:
     return sum(len(m.encode() if isinstance(m, str) else m) for m in item.messages)
 
 
+@settings(deadline=None)
 @given(actions)
 def test_items_come_out_in_order_and_only_replaced_ones_are_missing(actions: list[Item | None]) -> None:
     outbox, waiting = Outbox(WIDE, WIDE), list[Item]()
@@ -33,6 +34,7 @@ def test_items_come_out_in_order_and_only_replaced_ones_are_missing(actions: lis
     assert (outbox.take(), len(outbox), outbox.bytes) == (None, 0, 0)
 
 
+@settings(deadline=None)
 @given(actions, st.integers(1, 20), st.integers(1, 5))
 def test_nothing_is_given_up_without_an_overflow(actions: list[Item | None], max_bytes: int, max_messages: int) -> None:
     outbox, waiting = Outbox(max_bytes, max_messages), list[Item]()

@@ -233,7 +233,7 @@ moves = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(moves, max_size=30))
 def test_a_client_that_reads_slowly_can_tell_whose_each_frame_is(moves: list[tuple[PromptId, str]]) -> None:
     """A client that believes each frame without an id to be of the prompt that was shown last is never wrong, whatever
@@ -283,6 +283,7 @@ def attributed(read: list[str | bytes]) -> list[tuple[str, str | None]]:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([P, Q]), frames)), st.booleans())
 def test_any_frames_can_be_told(frames: list[tuple[PromptId, str | bytes]], metadata: bool) -> None:
     """Whatever workers send, each prompt ends once, and of state nothing is lost or changes places."""

@@ -106,7 +106,7 @@ def _text(raw: bytes, text_ids: bool) -> Frame:
 def _json(text: str) -> Any:
     """The value; None for what is none. NaN is one (contract trap 30)."""
     try:
-        value, end = _decode(text)
+        value, end = _decode(text) if text.startswith("{") else (None, -1)
         return value if end == len(text) else json.loads(text)
     except (ValueError, RecursionError):
         return None
