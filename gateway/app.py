@@ -198,11 +198,9 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     homes = HomesOf(mirror, jobs, comfy, grace=grace)
     tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts, clients)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
-    limits = Limits(settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller)
-    patience = settings.validation_timeout
     return _Flows(
         mirror=mirror,
-        submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, limits, patience),
+        submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, _limits(settings)),
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),
@@ -228,7 +226,24 @@ def _tender(
     clients: Clients,
 ) -> Callable[[WorkerName], Tender]:
     events, children = WorkerSockets(session), Children(store.jobs, comfy, mirror)
-    rhythm = Rhythm(
+    rhythm, forgotten = _rhythm(settings), _FORGOTTEN * settings.post_timeout
+
+    def tender(name: WorkerName) -> Tender:
+        observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
+        watch = Watch(store.jobs, comfy, mirror, attempts, children, store.farm.alive, forgotten)
+        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events)
+
+    return tender
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller, settings.validation_timeout
+    )
+
+
+def _rhythm(settings: Settings) -> Rhythm:
+    return Rhythm(
         poll_every=settings.poll_every,
         stats_every=settings.stats_every,
         catalogue_every=settings.catalogue_every,
@@ -236,22 +251,13 @@ def _tender(
         slow_answer=settings.slow_answer,
     )
 
-    def tender(name: WorkerName) -> Tender:
-        observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
-        watch = Watch(
-            store.jobs, comfy, mirror, attempts, children, store.farm.alive, _FORGOTTEN * settings.post_timeout
-        )
-        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events)
-
-    return tender
-
 
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
     flows.mirror.listen(flows.clients.changed)
     flows.mirror.listen(lambda news: flows.tending.wake(news.workers))
-    leases = Loop("leases", every=settings.lease_ttl / 4, tick=flows.tending.tick, timeout=settings.lease_ttl)
+    leases = Loop("leases", every=min(1.0, settings.lease_ttl / 4), tick=flows.tending.tick, timeout=settings.lease_ttl)
     flows.mirror.listen(lambda news: leases.wake() if flows.tending.is_due(news.workers) else None)
     return [
         Loop("follow", every=0.0, tick=lambda: flows.mirror.follow(_FOLLOW)),

@@ -127,6 +127,7 @@ class Scripted:
         if "client_id" in body:
             extra_data["client_id"] = body["client_id"]
         self.pending[id] = [len(self.received), id, body["prompt"], extra_data, sorted(body["prompt"])[-1:]]
+        self._say_status()
         self._advance()
         return id
 
@@ -142,8 +143,24 @@ class Scripted:
         status = {"status_str": "success" if good else "error", "completed": good, "messages": [[event, told]]}
         self.history[id] = {"prompt": item, "outputs": {}, "status": status, "meta": {}, **self.more}
         self._say(item[3].get("client_id"), event, told)
+        self._say_status()
+        self._say(item[3].get("client_id"), "executing", {"node": None, "prompt_id": id})
         self._advance()
         return id
+
+    async def tell(self, *frames: str | bytes, id: str | None = None) -> None:
+        """Says this to the owner of what runs, or of the running prompt named; to all when nothing runs."""
+        owner = self.running[id or next(iter(self.running))][3].get("client_id") if self.running else None
+        sockets = [self._sockets[owner]] if owner in self._sockets else [] if owner else list(self._sockets.values())
+        for frame in frames:
+            for socket in sockets:
+                await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))
+
+    def cut(self) -> None:
+        """All its sockets break, as when a network does; requests are answered as before."""
+        for socket in self._sockets.values():
+            if socket._req is not None and socket._req.transport is not None:
+                socket._req.transport.abort()
 
     @property
     def connected(self) -> int:
@@ -201,6 +218,11 @@ class Scripted:
             if self.instant:
                 self.finish(id)
 
+    def _say_status(self) -> None:
+        told = {"status": {"exec_info": {"queue_remaining": len(self.running) + len(self.pending)}}}
+        for sid in list(self._sockets):
+            self._say(sid, "status", told)
+
     def _say(self, sid: Any, event: str, data: Mapping[str, Any]) -> None:
         if (socket := self._sockets.get(str(sid))) is not None and not self.deaf and not socket.closed:
             task = asyncio.ensure_future(socket.send_str(json.dumps({"type": event, "data": data})))
@@ -254,7 +276,8 @@ class Scripted:
         async for message in socket:
             if message.type is WSMsgType.ERROR:
                 break
-        self._sockets.pop(sid, None)
+        if self._sockets.get(sid) is socket:
+            del self._sockets[sid]
         return socket
 
     def _app(self) -> web.Application:

@@ -69,7 +69,7 @@ class RedisJobs:
         tail = zlib.compress(new.tail, _LEVEL)
         args: list[Arg] = [new.id, new.digest, new.number, new.caller, _size(new)]
         args += [limits.max_queue, limits.max_queue_bytes, limits.max_queue_per_caller]
-        args += [json.dumps(dict(new.secrets)) if new.secrets else "", how, attempt.worker, waits, DEPTH]
+        args += [_secrets(new), how, attempt.worker, waits, DEPTH]
         args += [self._replica, attempt.id, *_fields(new, body, tail)]
         reply = await self._run("accept", keys, args)
         if refusal := _REFUSALS.get(reply[0]):
@@ -79,8 +79,8 @@ class RedisJobs:
     async def adopt(self, new: NewPrompt, worker: WorkerName) -> bool:
         k = self._keys
         body, tail = zlib.compress(new.body, _LEVEL), zlib.compress(new.tail, _LEVEL)
-        keys = [k.version, k.changes, k.number, k.live, k.job(new.id), k.held(worker)]
-        args: list[Arg] = [new.id, worker, new.caller, _size(new), "digest", new.digest]
+        keys = [k.version, k.changes, k.number, k.live, k.job(new.id), k.held(worker), k.secret(new.id)]
+        args: list[Arg] = [new.id, worker, new.caller, _size(new), _secrets(new), "digest", new.digest]
         return bool(await self._run("adopt", keys, [*args, *_fields(new, body, tail)]))
 
     async def claim(self, attempt: Attempt, reasons: str) -> Won | Literal["busy", "gone"]:
@@ -221,6 +221,10 @@ class RedisJobs:
         if attempts:
             with translated():
                 await self._redis.zrem(self._keys.buried(worker), *attempts)
+
+
+def _secrets(new: NewPrompt) -> str:
+    return json.dumps(dict(new.secrets)) if new.secrets else ""
 
 
 def _size(new: NewPrompt) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gateway.domain import posting
@@ -24,11 +25,19 @@ class Children:
     comfy: Comfy
     mirror: Mirror
 
-    async def adopt(self, worker: Worker) -> None:
-        """Take in what is on this worker and descends from a prompt of ours."""
+    async def adopt(self, worker: Worker, heard: Collection[str] = ()) -> None:
+        """Take in what is on this worker and descends from a prompt of ours.
+
+        `heard` are ids that its events named and nobody knows: those may have ended already.
+        """
         queue = await self.comfy.queue(worker.url)
+        found = {**queue.running, **queue.pending}
+        for id in [id for id in heard if id not in found]:
+            if (record := await self.comfy.history(worker.url, id)) is not None:
+                _, _, graph, extra_data, outputs, *_ = record["prompt"]
+                found[id] = QueueItem(graph, extra_data, outputs)
         known = {attempt.id for _, attempt in self.mirror.on(worker.name)} | await self.store.buried(worker.name)
-        for id, item in (*queue.running.items(), *queue.pending.items()):
+        for id, item in found.items():
             parent = self.mirror.jobs.get(posting.parent_of(item.extra_data) or PromptId(""))
             if parent is not None and id not in known and not self._is_attempt(item, id):
                 await self.store.adopt(_child(PromptId(id), item, parent), worker.name)
@@ -41,7 +50,8 @@ class Children:
 
 
 def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:
-    extra_data = {key: value for key, value in item.extra_data.items() if key not in (posting.OURS, "client_id")}
+    extra_data, secrets = posting.split_secrets(item.extra_data)
+    extra_data = {key: value for key, value in extra_data.items() if key not in (posting.OURS, "client_id")}
     shown = {**extra_data, **({"client_id": parent.client_id} if parent.client_id else {})}
     return NewPrompt(
         id=id,
@@ -52,5 +62,5 @@ def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:
         demand=parent.demand,
         body=json.dumps({"prompt": item.graph, "extra_data": extra_data}).encode(),
         tail=posting.queue_tail(id, item.graph, shown, item.outputs),
-        secrets={},
+        secrets=secrets,
     )

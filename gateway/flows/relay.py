@@ -36,6 +36,7 @@ class Relay:
         self._strangers: OrderedDict[AttemptId, None] = OrderedDict()
         self._under: dict[str, set[AttemptId]] = {}
         self.on_end: Callable[[str | None], None] = lambda _: None
+        self.on_stranger: Callable[[str], None] = lambda _: None
         self.last_status = time.monotonic()
 
     def frame(self, raw: str | bytes) -> None:
@@ -94,6 +95,7 @@ class Relay:
                 await self._mirror.fresh()
             if (job := self._known(attempt)) is None:
                 self._strangers[attempt] = None
+                self.on_stranger(attempt)  # only a prompt of ours can have put it there under our client_id
                 if len(self._strangers) > _STRANGERS_KEPT:
                     self._strangers.popitem(last=False)
         return job

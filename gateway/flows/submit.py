@@ -71,7 +71,6 @@ class Submit:
         pace: Pace,
         recorder: Recorder,
         limits: Limits,
-        patience: float,
     ) -> None:
         self._store = store
         self._mirror = mirror
@@ -82,7 +81,6 @@ class Submit:
         self._pace = pace
         self._recorder = recorder
         self._limits = limits
-        self._patience = patience
 
     async def __call__(self, submission: Submission, caller: Caller) -> Reply:
         """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded."""
@@ -90,7 +88,7 @@ class Submit:
         if (node := submission.wedging_node) is not None:
             return self._wedging(submission, node)
         new = self._read(submission, caller)
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._limits.patience
         while True:
             try:
                 reply = await self._take(new, submission)
@@ -207,15 +205,16 @@ class Submit:
         if not able:
             return await self._nobody_can(new, submission)
         verdicts = [await judged(submission, catalogue) for catalogue in {w.catalogue for w in able}]
-        if good := next((verdict for verdict in verdicts if isinstance(verdict, Valid)), None):
-            return await self._hold(_with_verdict(new, submission, good))
         up = [worker for worker in able if worker.answers]
+        good = next((verdict for verdict in verdicts if isinstance(verdict, Valid)), None)
+        if good is not None and not (good.doubtful and up):
+            return await self._hold(_with_verdict(new, submission, good))
         if not up:
             return await self._hold(new)
-        for verdict in verdicts:
-            if isinstance(verdict, Invalid) and not verdict.doubtful:
-                return Reply(400, json.dumps(verdict.body()).encode())
-        return await self._ask(new, up)
+        bad = [verdict for verdict in verdicts if isinstance(verdict, Invalid)]
+        if good is None and not any(verdict.doubtful for verdict in bad):
+            return Reply(400, json.dumps(bad[0].body()).encode())
+        return await self._ask(new if good is None else _with_verdict(new, submission, good), up)
 
     async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
         up = [worker for worker in self._mirror.workers.values() if worker.answers]

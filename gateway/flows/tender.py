@@ -42,7 +42,8 @@ class Tender:
         self._relay = relay
         self._events = events
         self._bell = asyncio.Event()
-        relay.on_end = self._heard
+        self._strangers: set[str] = set()
+        relay.on_end, relay.on_stranger = self._heard, self._strangers.add
 
     def wake(self) -> None:
         """Something may be due: the mirror changed, or the worker said something."""
@@ -79,6 +80,8 @@ class Tender:
             self._mirror.believe(seen)
         if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
             return max(0.01, min(self._observer.next_look(), _IDLE_LOOK))  # it would not answer this either
+        if self._strangers:
+            await self._watch.adopt(seen, [self._strangers.pop() for _ in range(len(self._strangers))])
         await self._watched(seen)
         if self._watch.posted_since(self._relay.last_status, _DEAF_AFTER):
             log.warning("worker %s: its socket is deaf", self._name)

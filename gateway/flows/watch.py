@@ -6,7 +6,7 @@ What a worker holds is read in the order queue, then history: a prompt that move
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,10 @@ class Watch:
             else:
                 await self._unanswered(job, attempt, worker)
         await self._lay_to_rest(worker)
+
+    async def adopt(self, worker: Worker, heard: Collection[str]) -> None:
+        """Prompts that this worker runs for ours, and nobody here has posted."""
+        await self.children.adopt(worker, heard)
 
     def hurry(self, attempt: str | None = None) -> None:
         """Something happened to this attempt, or to any: look at once."""

@@ -39,6 +39,7 @@ class Limits:
     max_queue: int
     max_queue_bytes: int
     max_queue_per_caller: int
+    patience: float = 30.0  # seconds that a repeated POST waits for the first one's answer
 
 
 @dataclass(frozen=True, slots=True)
