@@ -152,6 +152,7 @@ class Scripted:
         """Says this to the owner of what runs, or of the running prompt named; to all when nothing runs."""
         owner = self.running[id or next(iter(self.running))][3].get("client_id") if self.running else None
         sockets = [self._sockets[owner]] if owner in self._sockets else [] if owner else list(self._sockets.values())
+        await asyncio.sleep(0)  # what it began to say before comes first
         for frame in frames:
             for socket in sockets:
                 await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))

@@ -54,7 +54,7 @@ class ComfyApi:
         found = await self._json(url, "/prompt", timeout, tries=1)
         try:
             return int(found["exec_info"]["queue_remaining"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise WorkerSilent(f"{url}: GET /prompt is not ComfyUI's") from error
 
     async def queue(self, url: str) -> WorkerQueue:

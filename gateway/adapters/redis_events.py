@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.adapters.redis_keys import EVENTS_KEPT, EVENTS_TTL, Keys
 from gateway.adapters.redis_scripts import translated
 from gateway.domain.ids import PromptId, ReplicaId
-from gateway.domain.ports import Carried, Interest, LoggedEvent, Message
+from gateway.domain.ports import Carried, Interest, LoggedEvent, Message, Subscribed
 
 _BREAK = b"\n"
 _IDLE = 1.0
@@ -53,20 +52,19 @@ class RedisEvents:
             await self._redis.publish(self._keys.channel("all"), told)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """What the others send, until cancelled. What is sent while this is not listening is lost."""
+        """A connection that breaks is made anew, and what was sent meanwhile is lost: then this is told again."""
         mine, everyone = self._keys.channel(self._replica), self._keys.channel("all")
         with translated():
             async with self._redis.pubsub() as pubsub:
                 await pubsub.subscribe(mine, everyone)
                 while True:
-                    found = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_IDLE)
+                    found = await pubsub.get_message(timeout=_IDLE)
                     if found is None:
-                        await asyncio.sleep(0)
-                    elif found["channel"].decode() == mine:
-                        yield _unpacked(found["data"])
-                    else:
-                        told = json.loads(found["data"])
-                        yield Interest(ReplicaId(told["replica"]), frozenset(told["clients"]), told["asks"])
+                        continue
+                    if found["type"] == "subscribe" and found["data"] == len((mine, everyone)):
+                        yield Subscribed()
+                    elif found["type"] == "message":
+                        yield _carried(found["data"]) if found["channel"].decode() == mine else _interest(found["data"])
 
 
 def _packed(one: Carried) -> bytes:
@@ -76,7 +74,12 @@ def _packed(one: Carried) -> bytes:
     return head.encode() + _BREAK + (one.raw.encode() if isinstance(one.raw, str) else one.raw)
 
 
-def _unpacked(data: bytes) -> Carried:
+def _interest(data: bytes) -> Interest:
+    told = json.loads(data)
+    return Interest(ReplicaId(told["replica"]), frozenset(told["clients"]), told["asks"])
+
+
+def _carried(data: bytes) -> Carried:
     head, _, raw = data.partition(_BREAK)
     told = json.loads(head)
     return Carried(told["prompt"], told["client"], told["place"], raw.decode() if told["text"] else raw)

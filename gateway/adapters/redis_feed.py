@@ -45,6 +45,7 @@ _NAMES = [
     "size",
 ]
 _BATCH = 500
+_ENTRIES = 2000
 _DEMANDS_KEPT = 4096
 
 
@@ -57,13 +58,14 @@ class RedisFeed:
 
     async def since(self, version: int) -> Changes:
         k = self._keys
-        reply = await self._run("changes", [k.version, k.changes, k.waits], [version, 2000])
+        reply = await self._run("changes", [k.version, k.changes, k.waits], [version, _ENTRIES])
         names = [item.decode() for item in reply[3:]]
         pairs = list(zip(names[::2], names[1::2], strict=True))
         return Changes(
             version=int(reply[0]),
             waits=reply[1].decode(),
             everything=reply[2] == b"all",
+            more=len(pairs) >= _ENTRIES,
             prompts=frozenset(PromptId(name) for kind, name in pairs if kind == "j"),
             workers=frozenset(WorkerName(name) for kind, name in pairs if kind == "w"),
         )

@@ -64,7 +64,7 @@ class RedisJobs:
     async def _accept(self, new: NewPrompt, limits: Limits, how: str, attempt: Attempt, waits: str) -> New:
         k = self._keys
         keys = [k.version, k.changes, k.number, k.waits, k.live, k.waiting, k.load]
-        keys += [k.job(new.id), k.secret(new.id), k.held(attempt.worker), k.record(new.id), k.history]
+        keys += [k.job(new.id), k.secret(new.id), k.held(attempt.worker), k.record(new.id), k.history, k.workers]
         body = zlib.compress(new.body, _LEVEL)
         tail = zlib.compress(new.tail, _LEVEL)
         args: list[Arg] = [new.id, new.digest, new.number, new.caller, _size(new)]
@@ -85,7 +85,7 @@ class RedisJobs:
 
     async def claim(self, attempt: Attempt, reasons: str) -> Won | Literal["busy", "gone"]:
         k, id, worker = self._keys, attempt.prompt, attempt.worker
-        keys = [k.version, k.changes, k.waiting, k.load, k.job(id), k.held(worker), k.secret(id)]
+        keys = [k.version, k.changes, k.waiting, k.load, k.job(id), k.held(worker), k.secret(id), k.workers]
         reply = await self._run("claim", keys, [id, worker, attempt.id, DEPTH, self._replica, reasons])
         if reply[0] != b"won":
             return cast(Literal["busy", "gone"], reply[0].decode())
@@ -167,13 +167,17 @@ class RedisJobs:
         with translated():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for file in files:
-                    pipe.set(self._keys.file(file), worker, ex=self._history_ttl)
+                    pipe.set(self._file(file), worker, ex=self._history_ttl)
                 await pipe.execute()
 
     async def worker_of(self, file: OutputFile) -> WorkerName | None:
         with translated():
-            name = await self._redis.get(self._keys.file(file))
+            name = await self._redis.get(self._file(file))
         return WorkerName(name.decode()) if name else None
+
+    def _file(self, file: OutputFile) -> bytes:
+        """File systems know names that are no Unicode; Python writes those with surrogates."""
+        return self._keys.file(file).encode("utf-8", "surrogatepass")
 
     async def expired(self) -> list[PromptId]:
         with translated():

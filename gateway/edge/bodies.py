@@ -34,10 +34,19 @@ def ids_in(body: dict[str, Any], key: str) -> list[PromptId]:
     """Prompt ids under `key`: a list, or one id alone (the seed document's form). Raises BrokenBody for null."""
     given = body[key]
     if isinstance(given, str):
-        return [PromptId(given)]
+        given = [given]
     if not isinstance(given, list):
         raise BrokenBody(f"{key} must be a list of prompt ids")
-    return [PromptId(id) for id in given if isinstance(id, str)]
+    return [PromptId(id) for id in given if isinstance(id, str) and is_text(id)]
+
+
+def is_text(id: str) -> bool:
+    """Whether it can be the id of anything: lone surrogates, which JSON can write, are no text."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def integer(request: Request, name: str) -> int | None:

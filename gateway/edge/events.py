@@ -13,7 +13,7 @@ from gateway.domain.errors import BadRequest
 from gateway.domain.ids import PromptId
 from gateway.flows.follow import Follow
 
-_PLACE = re.compile(r"\d{1,20}-\d{1,20}")
+_PLACE = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")  # of 64 bits each
 
 
 class EventRoutes:

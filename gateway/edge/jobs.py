@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.domain.errors import BadRequest
 from gateway.domain.ids import PromptId
 from gateway.domain.listing import parse
-from gateway.edge.bodies import as_json
+from gateway.edge.bodies import as_json, is_text
 from gateway.flows.control import Control
 from gateway.flows.query import Query
 
@@ -39,7 +39,7 @@ class JobRoutes:
     async def cancel_many(self, request: Request) -> Response:
         try:
             body = json.loads(await request.body())
-        except ValueError:
+        except (ValueError, RecursionError):
             return as_json({"error": "Request body must be valid JSON"}, 400)
         ids = body.get("job_ids") if isinstance(body, dict) else None
         if not isinstance(ids, list):
@@ -50,7 +50,7 @@ class JobRoutes:
 
     async def _is_id(self, id: object) -> bool:
         """A canonical UUID, or what a client of older ComfyUI has chosen as the id of a prompt that is known."""
-        if not isinstance(id, str):
+        if not isinstance(id, str) or not is_text(id):
             return False
         try:
             if str(uuid.UUID(id)) == id:

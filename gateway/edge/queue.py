@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from gateway.domain.errors import BrokenBody
 from gateway.domain.ids import PromptId
-from gateway.edge.bodies import empty, ids_in, integer, raw_json, read_object
+from gateway.edge.bodies import empty, ids_in, integer, is_text, raw_json, read_object
 from gateway.edge.callers import Callers
 from gateway.flows.control import Control, in_batches
 from gateway.flows.query import Query
@@ -55,7 +55,7 @@ class QueueRoutes:
         body = await _tolerant(request)
         given = body.get("prompt_id") or request.query_params.get("prompt_id")
         if isinstance(given, str):
-            await self._control.interrupt(PromptId(given))
+            await in_batches(self._control.interrupt, [PromptId(id) for id in [given] if is_text(id)])
         else:
             await self._control.interrupt_own(self._callers.of(request.scope, body.get("client_id")))
         return empty()
@@ -68,7 +68,7 @@ class QueueRoutes:
 async def _tolerant(request: Request) -> dict[str, object]:
     try:
         body = json.loads(await request.body() or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(body, dict):
         raise BrokenBody("the body must be a JSON object")

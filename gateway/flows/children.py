@@ -38,7 +38,8 @@ class Children:
                 found[id] = QueueItem(graph, extra_data, outputs)
         known = {attempt.id for _, attempt in self.mirror.on(worker.name)} | await self.store.buried(worker.name)
         for id, item in found.items():
-            parent = self.mirror.jobs.get(posting.parent_of(item.extra_data) or PromptId(""))
+            of = posting.parent_of(item.extra_data)
+            parent = None if of is None else self.mirror.jobs.get(of)
             if parent is not None and id not in known and not self._is_attempt(item, id):
                 await self.store.adopt(_child(PromptId(id), item, parent), worker.name)
         await self.mirror.fresh()

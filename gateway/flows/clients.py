@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item, Outbox
 from gateway.domain.records import last_event
 from gateway.domain.telling import Told
+from gateway.domain.untold import Untold
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
 from gateway.flows.sharing import insisting
@@ -30,8 +30,6 @@ from gateway.flows.sharing import insisting
 log = logging.getLogger(__name__)
 
 _ABREAST = 64  # messages
-_SOON = 60.0
-_UNTOLD_KEPT = 1000
 _SMALL = 2**18  # bytes
 _KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
 
@@ -85,7 +83,7 @@ async def _at_once() -> None:
     return
 
 
-async def _nothing(_: PromptId) -> list[Frame]:
+async def _nothing(_: Job) -> list[Frame]:
     return []
 
 
@@ -106,10 +104,11 @@ class Clients:
         self._announced: set[PromptId] = set()  # their client was told that the count rose for them
         self.carry: Callable[[Job, Frame], None] = lambda job, frame: None  # to clients elsewhere, and to the log
         self.flush: Callable[[], Awaitable[None]] = _at_once
-        self.missed: Callable[[PromptId], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
-        self.came: Callable[[], None] = lambda: None  # a client came or went
-        self.elsewhere: Callable[[Job], object] = lambda _: False  # whether another replica has its client
-        self._untold: OrderedDict[ClientId, list[Job]] = OrderedDict()
+        self.missed: Callable[[Job], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
+        self.came: Callable[[], Awaitable[None]] = _at_once  # a client: the other replicas know when this returns
+        self.went: Callable[[ClientId], None] = lambda _: None
+        self.elsewhere: Callable[[ClientId], object] = lambda _: False  # whether another replica has this client
+        self.untold = Untold()
         self._ended: asyncio.Queue[Job] = asyncio.Queue()
         self._farm_told = -1
 
@@ -125,16 +124,15 @@ class Clients:
         for job, frame in self.now(frozenset((client_id,))):
             connection.put(connection.told.frame(job.id, frame))
         self._by_id.setdefault(client_id, []).append(connection)
-        self.came()
-        for job in self._untold.pop(client_id, ()):
-            self._ended.put_nowait(job)
         try:
+            self._tell_untold(client_id)
+            await self.came()
             yield connection
         finally:
             self._by_id[client_id].remove(connection)
             if not self._by_id[client_id]:
                 del self._by_id[client_id]
-                self.came()
+                self.went(client_id)
 
     def frame(self, job: Job, frame: Frame) -> None:
         """A frame from a worker about a prompt that runs there. Never waits."""
@@ -163,6 +161,13 @@ class Clients:
 
     def ids(self) -> frozenset[ClientId]:
         return frozenset(self._by_id)
+
+    def has(self, client_id: ClientId | None) -> bool:
+        return client_id in self._by_id
+
+    def running(self) -> list[Job]:
+        """Prompts of the clients here that are on a worker, whoever hears that one."""
+        return [job for job in self._mirror.live.values() if self.has(job.client_id) and attempt_of(job)]
 
     def remaining(self, client_id: ClientId) -> int:
         """The mirror's count, and what runs already though its 200 is still under way: so it is never 0 too soon."""
@@ -200,7 +205,7 @@ class Clients:
         while True:
             job = await self._ended.get()
             if job.client_id not in self._by_id:
-                self._note_untold(job)
+                self.untold.note(job, time.time())
                 continue
             try:
                 async for again in insisting():
@@ -210,7 +215,10 @@ class Clients:
                 log.exception("the end of prompt %s could not be told", job.id)
 
     async def tick(self) -> None:
-        """Tell the farm's count to clients that have no prompts of their own, if it has changed."""
+        """Tell ends that were left to a replica that died; and the farm's count, if it has changed, to clients that
+        have no prompts of their own."""
+        for client_id in self._by_id:
+            self._tell_untold(client_id)
         farm = len(self._mirror.live)
         if farm == self._farm_told:
             return
@@ -220,24 +228,17 @@ class Clients:
                 for connection in connections:
                     connection.put(connection.told.status(farm))
 
-    def _note_untold(self, job: Job) -> None:
-        """Ended while its client was away for a moment: told when it comes back here, if it does so soon."""
-        assert isinstance(job.state, Ended)
-        if job.client_id is None or time.time() - job.state.at > _SOON or self.elsewhere(job):
-            return
-        self._untold.setdefault(job.client_id, []).append(job)
-        self._untold.move_to_end(job.client_id)
-        while len(self._untold) > _UNTOLD_KEPT or self._is_old(next(iter(self._untold.values()))):
-            self._untold.popitem(last=False)
-
-    def _is_old(self, jobs: list[Job]) -> bool:
-        return all(isinstance(job.state, Ended) and time.time() - job.state.at > _SOON for job in jobs)
+    def _tell_untold(self, client_id: ClientId) -> None:
+        """Unless another replica has the client too: that one has told it, or is silent and will be forgotten."""
+        if client_id in self.untold and not self.elsewhere(client_id):
+            for job in self.untold.take(client_id, time.time()):
+                self._ended.put_nowait(job)
 
     async def _tell_end(self, job: Job) -> None:
         assert isinstance(job.state, Ended)
         raw = (await self._records.get([job.id])).get(job.id)
         event, data = last_event(json.loads(raw) if raw else {}, job, job.state.outcome)
-        for missed in await self.missed(job.id):
+        for missed in await self.missed(job):
             self.deliver(job.id, job.client_id, missed)
         for connection in self._by_id.get(job.client_id or ClientId(""), ()):
             remaining = self.remaining(connection.client_id)

@@ -11,40 +11,61 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.frames import Frame, Kind, parse
-from gateway.domain.ids import PromptId, ReplicaId
+from gateway.domain.ids import ClientId, PromptId, ReplicaId
 from gateway.domain.jobs import Job
-from gateway.domain.ports import Carried, EventBus, Interest, Message
+from gateway.domain.ports import Carried, EventBus, Interest, Message, Subscribed
 from gateway.flows.clients import Clients
-from gateway.flows.sharing import forever
+from gateway.flows.sharing import Shared, forever
 
 log = logging.getLogger(__name__)
 
 _STATE = frozenset((Kind.START, Kind.CACHED, Kind.EXECUTING, Kind.EXECUTED, Kind.BLOCKED))
 _WAITING_AT_MOST = 10_000
+_STATE_AT_MOST = 10 * _WAITING_AT_MOST
 _BATCH = 200
 _ANNOUNCED_FOR = 15.0
 _ANNOUNCE_EVERY = 5.0
-_PLACES_KEPT = 4096
+_PLACES_KEPT = 512
 _FLUSH = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A frame on its way out, to those that had its client when it was heard."""
+
+    job: Job
+    frame: Frame
+    to: tuple[ReplicaId, ...]
+    logged: bool
+
+
 class Exchange:
-    def __init__(self, bus: EventBus, clients: Clients, replica: ReplicaId) -> None:
+    def __init__(
+        self, bus: EventBus, clients: Clients, replica: ReplicaId, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bus = bus
         self._clients = clients
         self._replica = replica
+        self._clock = clock
         self._others: dict[ReplicaId, tuple[Interest, float]] = {}
-        self._out: deque[tuple[Job, Frame]] = deque()
+        self._alone = True  # never heard of another replica
+        self._out: deque[_Parcel] = deque()
         self._bell = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._news = asyncio.Event()
-        self._places: dict[PromptId, str] = {}
+        self._places: dict[ClientId, dict[PromptId, str]] = {}  # of the last event that our clients were told
+        self._refilling = asyncio.Lock()
+        self._announced = Shared(self._announce)
         clients.carry, clients.flush = self.carry, self.flush
-        clients.missed, clients.came = self.missed, self._news.set
+        clients.missed, clients.came, clients.went = self.missed, self._announced, self._went
         clients.elsewhere = self._elsewhere
 
     async def run(self) -> None:
@@ -54,11 +75,9 @@ class Exchange:
 
     def carry(self, job: Job, frame: Frame) -> None:
         """Log it, and bring it to the client's other replicas. Never waits; progress is left out under pressure."""
-        state = frame.kind in _STATE
-        if state or (len(self._out) < _WAITING_AT_MOST and self._elsewhere(job)):
-            self._out.append((job, frame))
-            self._idle.clear()
-            self._bell.set()
+        state, to = frame.kind in _STATE and isinstance(frame.raw, str), self._elsewhere(job.client_id)
+        if (state or to) and len(self._out) < (_STATE_AT_MOST if state else _WAITING_AT_MOST):
+            self._put(_Parcel(job, frame, to, state))
 
     async def flush(self) -> None:
         """Return when all that was carried is in the log, or after a second: an end must not overtake it there."""
@@ -66,13 +85,16 @@ class Exchange:
             async with asyncio.timeout(_FLUSH):
                 await self._idle.wait()
 
-    async def missed(self, id: PromptId) -> list[Frame]:
-        """State events of a prompt that another replica logged and that did not get here."""
-        place = self._places.pop(id, None)
-        if place is None:
-            return []
-        logged = await self._bus.since(id, place)
-        return [frame for frame in (parse(one.event) for one in logged) if not frame.kind.ends]
+    async def missed(self, job: Job) -> list[Frame]:
+        """State events of a prompt that another replica logged and that did not get here; none are told after this."""
+        known = self._places.get(job.client_id or ClientId(""), {})
+        frames: list[Frame] = []
+        if job.id in known and not self._alone:
+            await self.flush()
+            async with self._refilling:
+                frames = await self._since(job, known[job.id])
+        known.pop(job.id, None)
+        return frames
 
     async def send(self) -> None:
         """Carry out what waits, in order."""
@@ -80,68 +102,114 @@ class Exchange:
         self._bell.clear()
         try:
             while self._out:
-                await self._send([self._out.popleft() for _ in range(min(_BATCH, len(self._out)))])
-        finally:
-            self._idle.set()
+                await self._send(list(islice(self._out, _BATCH)))
+        except StoreUnavailable:
+            self._bell.set()
+            raise
+        self._idle.set()
 
     async def receive(self) -> None:
         """Take in what the others send, until it breaks off."""
-        await self._bus.announce(Interest(self._replica, self._clients.ids(), asks=True))
         async for message in self._bus.messages():
-            await self._take(message)
+            async with self._refilling:
+                await self._take(message)
 
     async def announce(self) -> None:
         """Tell the others whom we have: when that changes, and every few seconds."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_ANNOUNCE_EVERY):
                 await self._news.wait()
-        except TimeoutError:
-            pass
+        await self._announced()
+
+    async def _announce(self) -> None:
         self._news.clear()
         await self._bus.announce(Interest(self._replica, self._clients.ids()))
 
-    async def _send(self, batch: list[tuple[Job, Frame]]) -> None:
-        logged = [(job.id, frame.raw) for job, frame in batch if frame.kind in _STATE and isinstance(frame.raw, str)]
-        places = iter(await self._bus.log(logged) if logged else ())
+    def _went(self, client_id: ClientId) -> None:
+        self._places.pop(client_id, None)
+        self._news.set()
+
+    def _put(self, parcel: _Parcel) -> None:
+        self._out.append(parcel)
+        self._idle.clear()
+        self._bell.set()
+
+    async def _send(self, batch: list[_Parcel]) -> None:
+        """What could not be logged stays, to be tried again; what could not be sent is read from the log by others."""
+        logged = [parcel for parcel in batch if parcel.logged]
+        events = [(parcel.job.id, parcel.frame.raw) for parcel in logged if isinstance(parcel.frame.raw, str)]
+        places = iter(await self._bus.log(events) if events else ())
         to: dict[ReplicaId, list[Carried]] = {}
-        for job, frame in batch:
-            place = next(places) if frame.kind in _STATE and isinstance(frame.raw, str) else None
-            if job.client_id is not None:
-                for replica in self._elsewhere(job):
-                    to.setdefault(replica, []).append(Carried(job.id, job.client_id, place, frame.raw))
+        for parcel in batch:
+            self._out.popleft()
+            job, place = parcel.job, next(places) if parcel.logged else None
+            if job.client_id is None:
+                continue
+            if place is not None:
+                self._told(job.client_id, job.id, place)
+            for replica in parcel.to:
+                to.setdefault(replica, []).append(Carried(job.id, job.client_id, place, parcel.frame.raw))
         for replica, carried in to.items():
             await self._bus.send(replica, carried)
 
-    def _elsewhere(self, job: Job) -> list[ReplicaId]:
-        now = time.monotonic()
-        return [
+    def _elsewhere(self, client_id: ClientId | None) -> tuple[ReplicaId, ...]:
+        now = self._clock()
+        return tuple(
             replica
             for replica, (interest, heard) in self._others.items()
-            if job.client_id in interest.clients and now - heard < _ANNOUNCED_FOR
-        ]
+            if client_id in interest.clients and now - heard < _ANNOUNCED_FOR
+        )
 
     async def _take(self, message: Message) -> None:
-        if isinstance(message, Interest):
-            await self._learn(message)
-            return
-        if message.place is not None:
-            if message.place <= self._places.get(message.prompt, ""):
-                return
-            self._places[message.prompt] = message.place
-            if len(self._places) > _PLACES_KEPT:
-                del self._places[next(iter(self._places))]
-        self._clients.deliver(message.prompt, message.client, parse(message.raw))
+        match message:
+            case Subscribed():
+                await self._refill()
+            case Interest():
+                self._learn(message)
+            case Carried(prompt, client, place, raw):
+                if place is None or self._told(client, prompt, place):
+                    self._clients.deliver(prompt, client, parse(raw))
 
-    async def _learn(self, interest: Interest) -> None:
+    def _told(self, client_id: ClientId, id: PromptId, place: str) -> bool:
+        """Whether that was news to our client; from now on it is not."""
+        if not self._clients.has(client_id):
+            return False
+        places = self._places.setdefault(client_id, {})
+        if _order(place) <= _order(places.get(id, "")):
+            return False
+        places[id] = place
+        if len(places) > _PLACES_KEPT:
+            del places[next(iter(places))]
+        return True
+
+    async def _refill(self) -> None:
+        """We listen from now on: ask whom the others have, and read what they sent before."""
+        await self._bus.announce(Interest(self._replica, self._clients.ids(), asks=True))
+        await self.flush()
+        for job in self._clients.running():
+            if job.client_id is not None:
+                for frame in await self._since(job, self._places.get(job.client_id, {}).get(job.id, "")):
+                    self._clients.deliver(job.id, job.client_id, frame)
+
+    async def _since(self, job: Job, place: str) -> list[Frame]:
+        logged = await self._bus.since(job.id, place)
+        news = [one for one in logged if job.client_id is not None and self._told(job.client_id, job.id, one.place)]
+        return [frame for frame in (parse(one.event) for one in news) if not frame.kind.ends]
+
+    def _learn(self, interest: Interest) -> None:
         """Whom another replica has; those that are new to it are shown what runs."""
         if interest.replica == self._replica:
             return
-        before = self._others.get(interest.replica)
-        self._others[interest.replica] = (interest, time.monotonic())
-        fresh = interest.clients - (before[0].clients if before else frozenset())
-        running = self._clients.now(fresh)
-        shown = [Carried(job.id, job.client_id, None, frame.raw) for job, frame in running if job.client_id]
-        if shown:
-            await self._bus.send(interest.replica, shown)
+        self._alone, now = False, self._clock()
+        self._others = {name: (one, at) for name, (one, at) in self._others.items() if now - at < _ANNOUNCED_FOR}
+        had = self._others[interest.replica][0].clients if interest.replica in self._others else frozenset()
+        self._others[interest.replica] = (interest, now)
+        self._clients.untold.forget(interest.clients | had)  # it lives, and has told them
+        for job, frame in self._clients.now(interest.clients - had):
+            self._put(_Parcel(job, frame, (interest.replica,), logged=False))
         if interest.asks:
             self._news.set()
+
+
+def _order(place: str) -> tuple[int, ...]:
+    return tuple(map(int, place.split("-"))) if place else ()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 
 from gateway.domain.errors import NotFound
+from gateway.domain.frames import parse
 from gateway.domain.ids import PromptId
 from gateway.domain.jobs import Ended
 from gateway.domain.ports import EventBus, LoggedEvent
@@ -14,7 +14,6 @@ from gateway.flows.mirror import Mirror
 
 _LOOK_EVERY = 0.25
 _HEARTBEAT = 15.0
-_ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
 class Follow:
@@ -36,7 +35,7 @@ class Follow:
             for event in await self._bus.since(id, place):
                 place, quiet = event.place, 0.0
                 yield event
-                if json.loads(event.event)["type"] in _ENDS:
+                if parse(event.event).kind.ends:  # an ExecutionBlocked is no end
                     return
             if over:
                 return

@@ -111,6 +111,8 @@ class Mirror:
             news, self._news = self._news, News()
             for changed in self._listeners:
                 changed(news)
+            if not changes.more:
+                return  # all of what was there when this was asked for
 
     async def _take(self, changes: Changes) -> None:
         if changes.workers:

@@ -21,6 +21,7 @@ from gateway.flows.mirror import Mirror
 
 _WAITING_AT_MOST = 10_000
 _STRANGERS_KEPT = 256
+_NAMES_KEPT = 16
 
 
 class Relay:
@@ -59,9 +60,10 @@ class Relay:
         """Whether anything that was there when this client_id was still posted under has not ended."""
         here = {attempt.id for _, attempt in self._mirror.on(self._worker)}
         worker = self._mirror.workers.get(self._worker)
-        under = here if worker is not None and worker.sid == sid else here & self._under.pop(sid, here)
-        if under:
-            self._under[sid] = under
+        under = here if worker is not None and worker.sid == sid else here & self._under.get(sid, here)
+        self._under[sid] = under
+        if len(self._under) > _NAMES_KEPT:
+            del self._under[next(iter(self._under))]
         return bool(under)
 
     async def run(self) -> None:

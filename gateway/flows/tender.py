@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gateway.domain.errors import GatewayError, WorkerSilent
-from gateway.domain.ids import WorkerName
+from gateway.domain.ids import AttemptId, WorkerName
+from gateway.domain.jobs import Assigned, Job, Running
 from gateway.domain.ports import EventSource, Listening
 from gateway.domain.workers import Suspect, Worker
 from gateway.flows.mirror import Mirror
@@ -23,6 +24,8 @@ _IDLE_LOOK = 1.0
 _AFTER_TROUBLE = 0.5
 _DEAF_AFTER = 2.0
 """Every post that a worker answered brings a `status` at once; without one in this time its socket is deaf (W6)."""
+_NEWS_TAKES = 0.5
+"""Seconds by which a post may be known here later than its `status` is heard."""
 
 
 class Tender:
@@ -43,10 +46,12 @@ class Tender:
         self._events = events
         self._bell = asyncio.Event()
         self._strangers: set[str] = set()
+        self._since: dict[AttemptId, float] = {}  # when each prompt here was first known of
         relay.on_end, relay.on_stranger = self._heard, self._strangers.add
 
     def wake(self) -> None:
-        """Something may be due: the mirror changed, or the worker said something."""
+        """Something may be due: the mirror changed."""
+        self._note()
         self._bell.set()
 
     def reread(self) -> None:
@@ -83,7 +88,7 @@ class Tender:
         if self._strangers:
             await self._watch.adopt(seen, [self._strangers.pop() for _ in range(len(self._strangers))])
         await self._watched(seen)
-        if self._watch.posted_since(self._relay.last_status, _DEAF_AFTER):
+        if self._is_deaf():
             log.warning("worker %s: its socket is deaf", self._name)
             self._relay.last_status = time.monotonic()
             await listening.renew()
@@ -97,8 +102,25 @@ class Tender:
         except TimeoutError:
             raise WorkerSilent(f"{worker.url} stopped answering") from None
 
+    def _note(self) -> None:
+        now = time.monotonic()
+        self._since = {attempt.id: self._since.get(attempt.id, now) for _, attempt in self._mirror.on(self._name)}
+
+    def _is_deaf(self) -> bool:
+        """Whether a prompt was taken here a while ago, and no `status` has been heard since."""
+        self._note()
+        first, last = self._relay.last_status + _NEWS_TAKES, time.monotonic() - _DEAF_AFTER
+        return any(
+            _taken(job) and first < self._since[attempt.id] < last for job, attempt in self._mirror.on(self._name)
+        )
+
     def _heard(self, attempt: str | None) -> None:
         self._watch.hurry(attempt)
         if attempt is None:
             self._observer.hurry("poll")
         self._bell.set()
+
+
+def _taken(job: Job) -> bool:
+    """Whether its worker has answered the post."""
+    return isinstance(job.state, Running) or (isinstance(job.state, Assigned) and job.state.posted)

@@ -5,18 +5,22 @@ What a worker holds is read in the order queue, then history: a prompt that move
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import AttemptId
-from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Running
+from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Outcome, Running
 from gateway.domain.ports import Comfy, JobStore
 from gateway.domain.workers import Down, Worker
 from gateway.flows.attempts import Attempts, Place
 from gateway.flows.children import Children
 from gateway.flows.mirror import Mirror
+
+log = logging.getLogger(__name__)
 
 _FIRST_LOOK = 0.1
 _LAST_LOOK = 2.0
@@ -25,6 +29,7 @@ _INTERRUPT_AGAIN = 3.0
 _ANSWER_TIMEOUT = 10.0
 _OWNER_LOOK = 1.0
 _REST_EVERY = 2.0
+_FAILURES = 3
 _EARLY_KEPT = 64
 
 
@@ -36,6 +41,7 @@ class _Sight:
     look_at: float
     deep_at: float
     interrupt_at: float = 0.0
+    failures: int = 0
 
 
 @dataclass(slots=True)
@@ -58,13 +64,30 @@ class Watch:
         held = self.mirror.on(worker.name)
         self._forget({attempt.id for _, attempt in held})
         for job, attempt in held:
-            if isinstance(worker.liveness, Down):
-                await self._bereaved(job, attempt, worker)
-            elif _posted(job):
-                await self._check(job, attempt, worker)
-            else:
-                await self._unanswered(job, attempt, worker)
+            try:
+                await self._look_at(job, attempt, worker)
+            except GatewayError:
+                raise
+            except Exception:
+                log.exception("prompt %s cannot be watched", job.id)
+                await self._failed(job, attempt)
         await self._lay_to_rest(worker)
+
+    async def _look_at(self, job: Job, attempt: Attempt, worker: Worker) -> None:
+        if isinstance(worker.liveness, Down):
+            await self._bereaved(job, attempt, worker)
+        elif _posted(job):
+            await self._check(job, attempt, worker)
+        else:
+            await self._unanswered(job, attempt, worker)
+
+    async def _failed(self, job: Job, attempt: Attempt) -> None:
+        if (sight := self._sights.get(attempt.id)) is None:
+            return
+        sight.failures += 1
+        if sight.failures >= _FAILURES:
+            why = "The gateway cannot read what its worker says of it."
+            await self.attempts.end_here(job, attempt, Outcome.FAILED, why)
 
     async def adopt(self, worker: Worker, heard: Collection[str]) -> None:
         """Prompts that this worker runs for ours, and nobody here has posted."""
@@ -77,11 +100,6 @@ class Watch:
                 sight.look_at = 0.0
         if attempt is not None and attempt not in self._sights and len(self._early) < _EARLY_KEPT:
             self._early.add(attempt)  # its post is not on record yet
-
-    def posted_since(self, heard: float, patience: float) -> bool:
-        """Whether a prompt has been here for `patience` seconds and nothing was heard since it came (on our clock)."""
-        now = self.clock()
-        return any(heard < sight.since - patience and now - sight.since > patience for sight in self._sights.values())
 
     def next_look(self) -> float:
         """Seconds until something is due."""

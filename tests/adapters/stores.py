@@ -113,6 +113,12 @@ def build(
     )
 
 
+async def admit(store: Store, *workers: str) -> None:
+    """Let these workers take prompts, without telling anybody."""
+    for name in workers:
+        await store.redis.hsetnx(KEYS.workers, name, json.dumps({"url": f"http://{name}", "draining": False}))
+
+
 @asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[Store]:
     store = build(url, **options)

@@ -30,7 +30,7 @@ from gateway.domain.ports import (
     Taken,
     Won,
 )
-from tests.adapters.stores import KEYS, attempt, build, contents, new
+from tests.adapters.stores import KEYS, admit, attempt, build, contents, new
 from tests.servers import leaks
 
 T = TypeVar("T")
@@ -102,6 +102,7 @@ class Prompts(RuleBasedStateMachine):
         self.plain = redis.Redis.from_url(self.url)
         self.plain.flushall()
         self.stores = [build(self.url, replica=f"r{n}", history_max=HISTORY_MAX, twice=True) for n in (1, 2)]
+        self.runner.run(admit(self.stores[0], "w", "v"))
         self.known: dict[PromptId, Known] = {}
         self.history: list[PromptId] = []
         self.attempts: list[Attempt] = []

@@ -8,7 +8,7 @@ import pytest
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.ports import WorkerEntry
 from gateway.domain.workers import Down, HalfOpen, Liveness, Suspect, Unknown, Up, Worker
-from tests.adapters.stores import DONE, KEYS, ROOM, Store, attempt, new, opened
+from tests.adapters.stores import DONE, KEYS, ROOM, Store, admit, attempt, new, opened
 from tests.servers import until
 
 pytestmark = pytest.mark.anyio
@@ -85,6 +85,7 @@ async def test_a_worker_that_is_gone_comes_not_back_by_being_seen(store: Store) 
     assert await store.farm.remove(V) == "unknown"
     await store.jobs.accept(new("p"), ROOM)
     tried = attempt("p", "w")
+    await admit(store, tried.worker)
     await store.jobs.claim(tried, "{}")
     assert await store.farm.remove(W) == "busy"
     await store.jobs.finish(PromptId("p"), tried, DONE)

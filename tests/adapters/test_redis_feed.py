@@ -7,7 +7,7 @@ import pytest
 
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.ports import Changes, WorkerEntry
-from tests.adapters.stores import DONE, KEYS, ROOM, Store, attempt, new, opened
+from tests.adapters.stores import DONE, KEYS, ROOM, Store, admit, attempt, new, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +95,7 @@ async def test_all_that_is_kept_is_listed_once_the_ended_ones_first(store: Store
         await store.jobs.accept(new(id), ROOM)
     await store.jobs.cancel(PromptId("b"))
     await store.jobs.finish(PromptId("c"), None, DONE)
+    await admit(store, attempt("d").worker)
     await store.jobs.claim(attempt("d"), "{}")
     assert await store.feed.all_ids() == ["c", "a", "d", "e"]
 

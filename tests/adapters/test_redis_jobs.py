@@ -22,7 +22,7 @@ from gateway.domain.ports import (
     Taken,
     Won,
 )
-from tests.adapters.stores import DEMAND, DONE, KEYS, ROOM, Store, attempt, new, opened
+from tests.adapters.stores import DEMAND, DONE, KEYS, ROOM, Store, admit, attempt, new, opened
 from tests.domain.facts import names
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,7 @@ P, Q, W = PromptId("p"), PromptId("q"), WorkerName("w")
 @pytest.fixture
 async def store(state: str) -> AsyncIterator[Store]:
     async with opened(state, twice=True) as store:
+        await admit(store, "w", "v", "big")
         yield store
 
 
@@ -303,6 +304,7 @@ async def test_a_prompt_that_waits_can_end_too(store: Store) -> None:
 
 async def test_the_oldest_records_make_room(state: str) -> None:
     async with opened(state, history_max=2, twice=True) as store:
+        await admit(store, "w")
         for id in "abcd":
             await store.jobs.accept(new(id), ROOM)
             version = (await store.feed.since(0)).version

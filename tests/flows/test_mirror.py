@@ -16,7 +16,7 @@ from gateway.domain.workers import Down, Up
 from gateway.flows import mirror as mirrors
 from gateway.flows.mirror import News, by_number, until
 from tests import servers
-from tests.adapters.stores import DONE, KEYS, ROOM, attempt, new
+from tests.adapters.stores import DONE, KEYS, ROOM, admit, attempt, new
 from tests.domain.facts import job
 from tests.flows.replica import Replica, replica
 from tests.scripted import shipped_nodes
@@ -29,6 +29,7 @@ W = WorkerName("w")
 async def ended(at: Replica, id: str, worker: str = "w") -> None:
     tried = attempt(id, worker)
     await at.store.jobs.accept(new(id), ROOM)
+    await admit(at.store, tried.worker)
     await at.store.jobs.claim(tried, "{}")
     await at.store.jobs.posted(tried, tried.id, {})
     assert await at.store.jobs.finish(PromptId(id), tried, DONE)
@@ -106,6 +107,7 @@ async def test_a_prompt_holds_its_workers_slot_from_claim_to_end(state: str) -> 
         await here.mirror.fresh()
         assert (here.mirror.on(W), len(here.placement)) == ([], 1)
         tried = attempt("p")
+        await admit(here.store, tried.worker)
         await here.store.jobs.claim(tried, "{}")
         await here.mirror.fresh()
         assert [held for _, held in here.mirror.on(W)] == [tried]
@@ -171,6 +173,7 @@ async def test_listeners_are_told_what_changed(state: str) -> None:
         await here.mirror.fresh()
         await here.store.jobs.accept(new("p"), ROOM)
         await here.mirror.fresh()
+        await admit(here.store, attempt("p").worker)
         await here.store.jobs.claim(attempt("p"), "{}")
         await here.mirror.fresh()
         assert [news.workers for news in told] == [{"w"}, set(), {"w"}]

@@ -8,7 +8,7 @@ from gateway.domain.addresses import worker_addresses
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.ports import WorkerEntry
 from gateway.flows.upkeep import Upkeep
-from tests.adapters.stores import DONE, KEYS, ROOM, attempt, new
+from tests.adapters.stores import DONE, KEYS, ROOM, admit, attempt, new
 from tests.flows.replica import Replica, replica
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +40,7 @@ async def test_a_worker_that_is_not_in_the_settings_any_more_leaves_and_those_of
         await configured(here, "a=http://a:1", "b=http://b:1")
         await here.store.farm.put(WorkerEntry(C, "http://c:1"))
         await here.store.jobs.accept(new("p"), ROOM)
+        await admit(here.store, attempt("p", "a").worker)
         await here.store.jobs.claim(attempt("p", "a"), "{}")
         await configured(here, "b=http://b:1")
         assert here.mirror.workers[A].leaving
@@ -93,6 +94,7 @@ async def test_history_whose_records_have_expired_is_forgotten(state: str) -> No
         for id in ("old", "young"):
             tried = attempt(id)
             await here.store.jobs.accept(new(id), ROOM)
+            await admit(here.store, tried.worker)
             await here.store.jobs.claim(tried, "{}")
             await here.store.jobs.finish(PromptId(id), tried, DONE)
         await here.store.redis.delete(KEYS.record(PromptId("old")), KEYS.job(PromptId("old")))  # as their time does

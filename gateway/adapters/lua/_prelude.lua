@@ -11,6 +11,12 @@ local function changed(version_key, changes_key, kind, name)
     return v
 end
 
+-- Whether a worker is there and takes prompts.
+local function is_open(workers_key, name)
+    local entry = redis.call('HGET', workers_key, name)
+    return entry and not cjson.decode(entry).draining
+end
+
 local function waits_no_more(waiting_key, load_key, id, caller, size)
     if redis.call('ZREM', waiting_key, id) == 1 then
         redis.call('HINCRBY', load_key, 'bytes', -size)

@@ -1,6 +1,6 @@
 -- Take a prompt in: to wait, or straight onto a worker's free slot while its validation is asked there.
 -- KEYS  1 version  2 changes  3 number  4 waits  5 live  6 waiting  7 load  8 job  9 secret  10 held  11 record
---       12 history
+--       12 history  13 workers
 -- ARGV  1 prompt_id  2 digest of its prompt  3 'auto' | 'front' | the explicit number as JSON text  4 caller
 --       5 size in bytes  6 max_queue  7 max_queue_bytes  8 max_queue_per_caller  9 secrets as JSON, or ''
 --       10 'wait' | 'post'  11 worker  12 waits as the caller saw it  13 depth  14 replica
@@ -17,6 +17,7 @@ if ARGV[10] == 'wait' then
     if redis.call('ZCARD', KEYS[6]) >= tonumber(ARGV[6]) then return { 'full' } end
     if tonumber(redis.call('HGET', KEYS[7], 'bytes') or 0) + size > tonumber(ARGV[7]) then return { 'full' } end
 else
+    if not is_open(KEYS[13], ARGV[11]) then return { 'busy' } end
     if redis.call('HLEN', KEYS[10]) >= tonumber(ARGV[13]) then return { 'busy' } end
     if (redis.call('GET', KEYS[4]) or '0') ~= ARGV[12] then return { 'stale' } end
 end

@@ -1,6 +1,6 @@
 """What the flows need of the world, each promise in a sentence. Adapters are checked against these."""
 
-from gateway.domain.ports.events import Carried, EventBus, Interest, LoggedEvent, Message
+from gateway.domain.ports.events import Carried, EventBus, Interest, LoggedEvent, Message, Subscribed
 from gateway.domain.ports.farm import (
     ChangeFeed,
     Changes,
@@ -64,6 +64,7 @@ __all__ = [
     "Recorder",
     "SameAgain",
     "SlotLost",
+    "Subscribed",
     "Taken",
     "Won",
     "WorkerEntry",

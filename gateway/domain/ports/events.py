@@ -11,7 +11,10 @@ from gateway.domain.ids import ClientId, PromptId, ReplicaId
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """A state event of a prompt: `place` orders them over all replicas, `event` is the JSON that clients get."""
+    """A state event of a prompt: `place` orders them over all replicas, `event` is the JSON that clients get.
+
+    A place is two numbers with a dash between them, and is compared by these, the first one first.
+    """
 
     place: str
     event: str
@@ -36,7 +39,12 @@ class Interest:
     asks: bool = False
 
 
-Message = Carried | Interest
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """What is sent from now on comes in; what was sent shortly before may be lost."""
+
+
+Message = Carried | Interest | Subscribed
 
 
 class EventBus(Protocol):
@@ -52,4 +60,6 @@ class EventBus(Protocol):
 
     async def announce(self, interest: Interest) -> None: ...
 
-    def messages(self) -> AsyncIterator[Message]: ...
+    def messages(self) -> AsyncIterator[Message]:
+        """What the others send, until cancelled; Subscribed first, and again whenever it broke off."""
+        ...

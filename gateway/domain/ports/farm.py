@@ -20,6 +20,7 @@ class Changes:
     everything: bool
     prompts: frozenset[PromptId]
     workers: frozenset[WorkerName]
+    more: bool = False  # this is not yet all that there was
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from tests.servers import serve, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+CLOSE = b"\x88\x02\x03\xf5"
+
+
+class Flood:
+    """Sends until it cannot send any more, then closes with 1013; `over` once that has come back."""
+
+    def __init__(self) -> None:
+        self.stuck = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0.2):
+                    await send({"type": "websocket.send", "bytes": b"x" * 2**20})
+        self.stuck.set()
+        await send({"type": "websocket.close", "code": 1013})
+        self.over.set()
+
+
+@pytest.fixture
+def flood() -> Flood:
+    return Flood()
+
+
+@pytest.fixture
+async def url(flood: Flood) -> AsyncIterator[str]:
+    async with serve(flood, lifespan="off") as url:
+        yield url
+
+
+def unread(url: str) -> socket.socket:
+    """A client that asks for a socket, and reads nothing."""
+    client = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    client.sendall(UPGRADE)
+    return client
+
+
+def tasks() -> set[Any]:
+    return {task for task in asyncio.all_tasks() if "run_asgi" in repr(task.get_coro())}
+
+
+async def test_a_close_waits_for_no_reader(flood: Flood, url: str) -> None:
+    with unread(url):
+        await asyncio.wait_for(flood.stuck.wait(), 10)
+        await asyncio.wait_for(flood.over.wait(), 1)
+
+
+async def test_and_the_connection_ends_soon_after(flood: Flood, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.edge.protocol._LAST_WORDS", 0.2)
+    with unread(url) as client:
+        await asyncio.wait_for(flood.over.wait(), 10)
+        client.settimeout(5)
+
+        def rest() -> bytes:
+            last = b""
+            while chunk := client.recv(2**20):
+                last = chunk
+            return last
+
+        await asyncio.sleep(0.5)  # it is the time that ends it
+        assert not (await asyncio.to_thread(rest)).endswith(CLOSE), "what it did not fetch in time is gone"
+
+
+async def test_one_that_reads_at_last_is_told_why(flood: Flood, url: str) -> None:
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/ws", max_msg_size=0) as client:
+        await asyncio.wait_for(flood.over.wait(), 10)
+        async for _ in client:
+            pass
+        assert client.close_code == 1013
+
+
+async def test_one_that_answers_no_ping_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.edge.protocol._LAST_WORDS", 0.2)
+    gone = asyncio.Event()
+
+    async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        try:
+            while True:
+                await send({"type": "websocket.send", "bytes": b"x" * 2**20})
+        finally:
+            gone.set()
+
+    async with serve(patient, lifespan="off", ws_ping_interval=0.2, ws_ping_timeout=0.2) as url:
+        with unread(url):
+            await asyncio.wait_for(gone.wait(), 10)
+            await until(lambda: not tasks(), "nothing is left of it")
