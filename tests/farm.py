@@ -85,6 +85,9 @@ class Client:
         told = await self.get("/queue")
         return [item[1] for item in told["queue_running"]], [item[1] for item in told["queue_pending"]]
 
+    async def queue_is_empty(self) -> bool:
+        return await self.queue() == ([], [])
+
     async def runs(self, id: str) -> None:
         """Wait until a worker is seen to run it."""
         await until(lambda: self._is_running(id), f"{id} runs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
@@ -59,12 +60,20 @@ class RedisEvents:
                 await pubsub.subscribe(mine, everyone)
                 while True:
                     found = await pubsub.get_message(timeout=_IDLE)
+                    _leave_if_cancelled()
                     if found is None:
                         continue
                     if found["type"] == "subscribe" and found["data"] == len((mine, everyone)):
                         yield Subscribed()
                     elif found["type"] == "message":
                         yield _carried(found["data"]) if found["channel"].decode() == mine else _interest(found["data"])
+
+
+def _leave_if_cancelled() -> None:
+    """redis-py swallows a cancellation that comes while it connects anew."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _packed(one: Carried) -> bytes:

@@ -132,6 +132,23 @@ async def test_who_stops_listening_leaves_no_subscription(store: Store) -> None:
     await until(nobody_listens, "it is gone")
 
 
+@pytest.mark.parametrize("moments", range(0, 30, 3))
+async def test_who_stops_while_it_connects_anew_stops(store: Store, moments: int) -> None:
+    heard: list[Message] = []
+
+    async def listen() -> None:
+        async for message in bus(store).messages():
+            heard.append(message)
+
+    task = asyncio.create_task(listen())
+    await until(lambda: heard, "it listens")
+    await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    for _ in range(moments):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert await asyncio.wait([task], timeout=5) == ({task}, set())
+
+
 async def test_without_a_state_it_says_so() -> None:
     async with opened(nobody().replace("http", "redis")) as away:
         for asked in (

@@ -21,6 +21,7 @@ from gateway.domain.ports import (
     SlotLost,
     Taken,
     Won,
+    WorkerEntry,
 )
 from tests.adapters.stores import DEMAND, DONE, KEYS, ROOM, Store, admit, attempt, new, opened
 from tests.domain.facts import names
@@ -351,3 +352,15 @@ async def test_whose_file_it_is(store: Store) -> None:
     assert await store.jobs.worker_of(one) == "w"
     assert await store.jobs.worker_of(two) == "v"
     assert await store.jobs.worker_of(OutputFile("output", "", "b.png")) is None
+
+
+@pytest.mark.parametrize("why", ["it left", "it drains"])
+async def test_a_worker_that_is_closed_takes_nothing(store: Store, why: str) -> None:
+    await store.farm.put(WorkerEntry(W, "http://w", draining=True))
+    if why == "it left":
+        assert await store.farm.remove(W) == "ok"
+    await store.jobs.accept(new("p"), ROOM)
+    assert await store.jobs.claim(attempt("p"), "{}") == "busy"
+    with pytest.raises(SlotLost):
+        await store.jobs.accept_on(new("q"), attempt("q"), await store.waits())
+    assert await store.kind(P) == "Queued"

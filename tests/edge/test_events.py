@@ -136,7 +136,7 @@ async def test_who_leaves_ends_its_task(two: Farm) -> None:
 
     def streams() -> int:
         coroutines = (task.get_coro() for task in asyncio.all_tasks())
-        return sum("StreamingResponse" in getattr(one, "__qualname__", "") for one in coroutines)
+        return sum("RequestResponseCycle" in getattr(one, "__qualname__", "") for one in coroutines)
 
     async with stream(two, id) as response:
         await events(response, 1)

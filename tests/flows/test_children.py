@@ -122,3 +122,29 @@ async def test_a_real_chain_is_followed_to_its_end(state: str) -> None:
             record = await client.record(id)
             assert record is not None
             assert record["prompt"][3] == {"client_id": client.client_id}
+
+
+async def test_children_that_end_before_anybody_looks_are_followed_too(state: str) -> None:
+    """What they do is cached, so that each takes a millisecond."""
+    graph = sleeping(0.3)
+    graph["4"] = {"class_type": "ProbeRequeue", "inputs": {"times": 2}}
+    async with emulated(EmulatorSettings()) as workers, farm(state, *workers) as gateway:
+        client = gateway.client()
+        await client.submit(graph)
+
+        async def all_there() -> bool:
+            return len(await client.get("/history")) == 3
+
+        await until(all_there, "all three have ended")
+
+
+async def test_an_empty_id_owns_nothing_that_is_not_its_own(state: str, scripted_worker: Scripted) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        await client.submit(picture(), prompt_id="")
+        await scripted_worker.runs()
+        foreign = scripted_worker.take({"prompt": picture(), "extra_data": {}})
+        scripted_worker.finish()
+        await until(lambda: client.queue_is_empty(), "it has ended")
+        assert foreign in scripted_worker.running
+        assert (await client.ask("GET", f"/gateway/jobs/{foreign}")).status == 404

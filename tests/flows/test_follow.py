@@ -91,6 +91,7 @@ async def test_it_ends_without_an_end_when_that_is_not_kept_any_more(core: Repli
 
 
 async def test_it_ends_when_the_prompt_is_cancelled(core: Replica) -> None:
+    await core.mirror.fresh()
     events = follow(core).events(P, "")
     await bus(core).log([(P, executing("p"))])
     assert await anext(events)
@@ -102,6 +103,7 @@ async def test_it_ends_when_the_prompt_is_cancelled(core: Replica) -> None:
 
 async def test_while_nothing_comes_that_is_said_now_and_then(core: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.flows.follow._HEARTBEAT", 0.2)
+    await core.mirror.fresh()
     events = follow(core).events(P, "")
     assert await anext(events) is None
     assert await anext(events) is None

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import redis
 
-from tests.farm import Farm, farm, picture, sleeping
+from gateway.emulator.settings import EmulatorSettings
+from tests.farm import Farm, emulated, farm, picture, sleeping
 from tests.scripted import Scripted, refuses
 from tests.servers import until
 
@@ -182,3 +183,14 @@ async def _nowhere(gateway: Farm, ids: list[str], secret: bytes) -> None:
     paths += [f"{path}/{id}" for path in ("/history", "/api/jobs", "/gateway/jobs") for id in ids]
     for path in paths:
         assert secret not in (await client.ask("GET", path)).body, path
+
+
+async def test_a_picture_whose_name_is_no_unicode_stops_nobody(state: str) -> None:
+    async with emulated(EmulatorSettings()) as workers, farm(state, *workers) as gateway:
+        client = gateway.client()
+        graph = picture()
+        saved = {"images": ["1", 0], "filename_prefix": "a\udc80"}
+        graph["save"] = {"class_type": "SaveImage", "inputs": saved}
+        for one in (graph, picture()):
+            record = await client.ended(await client.submit(one))
+            assert record["status"]["status_str"] == "success"
