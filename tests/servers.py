@@ -94,10 +94,10 @@ def leaks(client: redis.Redis) -> list[str]:
     """Keys without a TTL that are not on the list of permanent ones."""
     from gateway.adapters.redis_keys import PERMANENT  # where no test uses state, it need not be there
 
-    names = [name.decode() for name in client.scan_iter(count=1000)]
+    names = [name.decode(errors="surrogateescape") for name in client.scan_iter(count=1000)]
     live = {id.decode() for name in names if name.endswith(":live") for id, _ in client.zscan_iter(name)}
     return [
         name
         for name in names
-        if client.ttl(name) == -1 and not PERMANENT.match(name) and name.partition(":job:")[2] not in live
+        if client.ttl(name.encode(errors="surrogateescape")) == -1 and not PERMANENT.match(name) and name.partition(":job:")[2] not in live
     ]

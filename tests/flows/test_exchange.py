@@ -58,6 +58,9 @@ class Side:
         await self.core.mirror.fresh()
         return self.core.mirror.jobs[PromptId(id)]
 
+    def has_untold(self) -> bool:
+        return ME in self.clients.untold
+
     async def hears(self, *frames: str | bytes, id: str = "p") -> None:
         """From the worker; they are on their way when this returns."""
         job = await self.job(id)
@@ -165,6 +168,11 @@ async def test_a_client_hears_what_another_replica_hears(here: Side, there: Side
         await here.core.mirror.fresh()
         await hears(heard, *frames, *END)
         assert others == []
+        await there.core.mirror.fresh()
+        for each in (here, there):
+            assert not each.clients._now
+            assert not each.clients._announced
+            assert not each.exchange._out
 
 
 async def test_others_know_a_client_before_it_is_told_anything(here: Side, there: Side) -> None:
@@ -351,7 +359,7 @@ async def test_an_end_is_told_once_to_whom_was_away_wherever_it_is_back(here: Si
     await ended(there)
     for each in (here, there):
         await each.core.mirror.fresh()
-        await until(lambda each=each: ME in each.clients.untold, "it could not be told")
+        await until(each.has_untold, "it could not be told")
     async with socket(here) as heard:
         await hears(heard, *END)
         await until(lambda: ME not in there.clients.untold, "the other knows that it is told")
@@ -430,7 +438,7 @@ def nodes(frames: list[Any], prompt_id: str) -> list[Any]:
 async def test_it_is_all_one_where_a_client_listens_where_it_posts_and_who_has_the_worker(two: Farm) -> None:
     graph = sleeping(0.15)
     graph["2"]["inputs"]["preview"] = True
-    runs = []
+    runs: list[list[Any]] = []
     for at in (0, 1):
         for to in (0, 1):
             client = two.client(at=to)
@@ -449,9 +457,9 @@ async def test_it_is_all_one_where_a_client_listens_where_it_posts_and_who_has_t
 async def test_nothing_but_progress_is_lost_when_subscriptions_break(state: str, two: Farm) -> None:
     client = two.client(at=0)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(redis_client.Redis.from_url(state))
-        ears = [await stack.enter_async_context(listening(two.http, url, client.client_id)) for url in two.urls * 2]
-        ids = [await client.submit(picture()) for _ in range(40)]
+        store: Any = await stack.enter_async_context(redis_client.Redis.from_url(state))
+        ears = [await stack.enter_async_context(listening(two.http, url, client.client_id)) for url in (*two.urls,) * 2]
+        ids = [await client.submit(picture()) for _ in range(15)]
         for id in ids:
             await store.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
             for ear in ears:
@@ -471,7 +479,8 @@ async def test_the_log_has_all_of_a_prompt_before_its_end(state: str, two: Farm)
     ids = [(one, await one.submit(picture())) for one in clients * 10]
     for one, id in ids:
         await one.ended(id)
-    async with redis_client.Redis.from_url(state) as store:
+    async with redis_client.Redis.from_url(state) as opened:
+        store: Any = opened
         for _, id in ids:
             (key,) = [key async for key in store.scan_iter(f"*:events:{id}")]
             told = [json.loads(fields[b"e"]) for _, fields in await store.xrange(key)]

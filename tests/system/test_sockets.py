@@ -27,6 +27,8 @@ from tests.system.processes import SLOW, Farm, Process
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
 
 CLIENTS, PROMPTS, WORKERS = 50, 20, 8
+MISSED = 12
+"""Starts that may go unheard: two sockets are cut, and each worker begins a prompt about every 0.15 s."""
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 
 
@@ -117,9 +119,14 @@ class Client:
             self.bell.set()
 
 
+def unstarted(client: Client) -> list[str]:
+    """Prompts whose end came without their start."""
+    first = {id: type for type, id in reversed(client.told)}
+    return [id for id in client.ids if first[id] != "execution_start"]
+
+
 def wrong(client: Client) -> list[Any]:
-    """What a client that stayed was told otherwise than start, its events, one end, idle; of one that came and went
-    only what it was told twice."""
+    """What was told twice, or otherwise than start, events, end, idle."""
     found: list[Any] = []
     for id in client.ids:
         kinds = [type for type, of in client.told if of == id]
@@ -128,8 +135,6 @@ def wrong(client: Client) -> list[Any]:
             found.append(("twice", id, kinds))
         if id not in client.read and kinds[-2:] != ["execution_success", "idle"]:
             found.append(("not in order", id, kinds))
-        if not client.drops and kinds[:1] != ["execution_start"]:
-            found.append(("no start", id, kinds))
     return found
 
 
@@ -183,11 +188,21 @@ async def test_every_client_is_told_of_its_own_prompts_once_and_in_order(farm: F
         print(f"{CLIENTS * PROMPTS} prompts in {time.monotonic() - began:.1f} s", sum(len(c.read) for c in clients))
         async with http.get(f"{gateway.url}/history") as reply:
             history = await reply.json()
+        lost = [
+            await worker_of(http, gateway.url, id) for client in clients if not client.drops for id in unstarted(client)
+        ]
     assert sum(client.sockets for client in clients) > 2 * CLIENTS, "hardly anybody came and went"
     assert [problem for client in clients for problem in wrong(client)] == []
+    assert len(lost) <= MISSED, "what a worker says while its socket is cut is lost, and no more than that"
+    assert set(lost) <= {"w0", "w1"}
     everybody = {id for client in (*clients, dull) for id in client.ids}
     assert history.keys() == everybody
     assert all(record["status"]["completed"] for record in history.values())
+
+
+async def worker_of(http: aiohttp.ClientSession, url: str, id: str) -> str:
+    async with http.get(f"{url}/gateway/jobs/{id}") as reply:
+        return str((await reply.json())["worker"])
 
 
 def ended(clients: list[Client]) -> int:
