@@ -99,5 +99,7 @@ def leaks(client: redis.Redis) -> list[str]:
     return [
         name
         for name in names
-        if client.ttl(name.encode(errors="surrogateescape")) == -1 and not PERMANENT.match(name) and name.partition(":job:")[2] not in live
+        if client.ttl(name.encode(errors="surrogateescape")) == -1
+        and not PERMANENT.match(name)
+        and name.partition(":job:")[2] not in live
     ]

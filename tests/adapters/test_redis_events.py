@@ -156,7 +156,7 @@ async def test_without_a_state_it_says_so() -> None:
             bus(away).since(P, ""),
             bus(away).send(A, [Carried(P, ME, None, "")]),
             bus(away).announce(Interest(A, frozenset())),
-            anext(bus(away).messages()),  # type: ignore[call-overload]
+            anext(bus(away).messages()),
         ):
             with pytest.raises(StoreUnavailable):
                 await asked

@@ -257,12 +257,12 @@ async def test_an_event_that_comes_while_the_log_is_read_is_told_once(here: Side
         await there.knows(ME)
         await there.hears(START)
         await hears(heard, START)
-        (place,) = await there.bus.log([(PromptId("p"), executing("p"))])
+        (lost,) = await there.bus.log([(PromptId("p"), executing("p"))])
         since = here.bus.since
 
-        async def slow(prompt: PromptId, after: str) -> Any:
-            found = await since(prompt, after)
-            await there.bus.send("a", [Carried(PromptId("p"), ME, place, executing("p"))])
+        async def slow(prompt: PromptId, place: str) -> Any:
+            found = await since(prompt, place)
+            await there.bus.send("a", [Carried(PromptId("p"), ME, lost, executing("p"))])
             await asyncio.sleep(0.05)  # enough for it to come in
             return found
 
@@ -284,10 +284,10 @@ async def test_a_state_that_was_away_when_the_end_was_to_be_told(here: Side, the
         await there.bus.log([(PromptId("p"), executing("p"))])
         since, failures = here.bus.since, [StoreUnavailable("gone")]
 
-        async def failing(prompt: PromptId, after: str) -> Any:
+        async def failing(prompt: PromptId, place: str) -> Any:
             if failures:
                 raise failures.pop()
-            return await since(prompt, after)
+            return await since(prompt, place)
 
         here.bus.since = failing  # type: ignore[method-assign]
         await ended(there)
@@ -318,7 +318,14 @@ async def test_events_wait_for_a_state_that_is_away(here: Side, there: Side) -> 
 async def test_only_state_is_logged_also_of_prompts_without_a_client(there: Side) -> None:
     await posted(there, client_id=None)
     blocked = event("execution_error", prompt_id="p", exception_type="ExecutionBlocked")
-    frames = [START, progress("p", 1), preview("p"), executing("p"), event("custom", prompt_id="p"), blocked]
+    frames: list[str | bytes] = [
+        START,
+        progress("p", 1),
+        preview("p"),
+        executing("p"),
+        event("custom", prompt_id="p"),
+        blocked,
+    ]
     await there.hears(*frames)
     assert [one.event for one in await there.bus.since(PromptId("p"), "")] == [START, executing("p"), blocked]
     assert there.exchange._places == {}
