@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import settings
 
 from tests.servers import StateServer, leaks
+
+settings.register_profile("tests", derandomize=True, deadline=None)  # `scripts/fuzz` is where chance has its place
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

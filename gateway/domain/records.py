@@ -47,6 +47,11 @@ def last_event(record: Mapping[str, Any], job: Job, outcome: Outcome) -> tuple[s
     return kind, told if told is not None else {"prompt_id": job.id}
 
 
+def beginning(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(type, data) of the events with which it began; none for a prompt that never did."""
+    return [(kind, data) for kind, data in _messages(record) if kind in ("execution_start", "execution_cached")]
+
+
 def ran_seconds(record: Mapping[str, Any]) -> float:
     """From its first to its last message, as the worker's clock has it."""
     times = [data["timestamp"] for _, data in _messages(record) if "timestamp" in data]

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.frames import Frame, Kind, made, public
+from gateway.domain.frames import Frame, Kind, made, parse, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item, Outbox
-from gateway.domain.records import last_event
+from gateway.domain.records import beginning, last_event
 from gateway.domain.telling import Told
 from gateway.domain.untold import Untold
 from gateway.flows.mirror import Mirror, News
@@ -45,11 +45,12 @@ class Room:
 class Connection:
     """One socket of one client: what it is told, waiting to be sent. Iterating ends when it fell too far behind."""
 
-    __slots__ = ("_bell", "_outbox", "behind", "client_id", "told")
+    __slots__ = ("_bell", "_outbox", "awaited", "behind", "client_id", "told")
 
     def __init__(self, client_id: ClientId, room: Room) -> None:
         self.client_id = client_id
         self.told = Told()
+        self.awaited: set[PromptId] = set()  # accepted since it is here, and their start not told yet
         self._outbox = Outbox(room.bytes, room.messages)
         self._bell = asyncio.Event()
         self.behind: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -63,6 +64,12 @@ class Connection:
         if self._outbox.overflow is not None and not self.behind.done():
             self.behind.set_result(None)
         self._bell.set()
+
+    def replay(self, id: PromptId, events: Iterable[tuple[str, Any]]) -> None:
+        """How a prompt began, told from elsewhere than its worker's socket."""
+        self.awaited.discard(id)
+        for event, data in events:
+            self.put(self.told.frame(id, parse(made.event(event, data))))
 
     def flags(self, theirs: Any, ours: Mapping[str, Any]) -> None:
         """The client's feature flags, answered by the gateway's own."""
@@ -138,16 +145,26 @@ class Clients:
         """A frame from a worker about a prompt that runs there. Never waits."""
         attempt = attempt_of(job)
         shown = public(frame, job.id, attempt.id if attempt else None)
+        if frame.kind is not Kind.START and job.id not in self._now:
+            self._begin(job)
         self._remember(job.id, shown)
         self.carry(job, shown)
         if frame.kind is Kind.START:
             self._announce(job)
         self.deliver(job.id, job.client_id, shown)
 
+    def _begin(self, job: Job) -> None:
+        """Its start was said while nobody could hear the worker."""
+        start = [("execution_start", {"prompt_id": job.id, "timestamp": int(time.time() * 1000)})]
+        for connection in self._by_id.get(job.client_id or ClientId(""), ()):
+            if job.id in connection.awaited:
+                connection.replay(job.id, start)
+
     def deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
         """To the sockets of this client here."""
         for connection in self._by_id.get(client_id or ClientId(""), ()):
             if shown.kind is Kind.START:
+                connection.awaited.discard(id)
                 connection.put(connection.told.status(self.remaining(connection.client_id)))
             connection.put(connection.told.frame(id, shown))
 
@@ -237,10 +254,13 @@ class Clients:
     async def _tell_end(self, job: Job) -> None:
         assert isinstance(job.state, Ended)
         raw = (await self._records.get([job.id])).get(job.id)
-        event, data = last_event(json.loads(raw) if raw else {}, job, job.state.outcome)
+        record = json.loads(raw) if raw else {}
+        event, data = last_event(record, job, job.state.outcome)
         for missed in await self.missed(job):
             self.deliver(job.id, job.client_id, missed)
         for connection in self._by_id.get(job.client_id or ClientId(""), ()):
+            if job.id in connection.awaited:
+                connection.replay(job.id, beginning(record))
             remaining = self.remaining(connection.client_id)
             connection.put(connection.told.ended(job.id, event, data, remaining))
 
@@ -253,6 +273,7 @@ class Clients:
             if was and after is not None and isinstance(after.state, Queued):
                 connection.told.stopped(after.id)
             if was and not is_now:
+                connection.awaited.discard(after.id if after else before.id if before else PromptId(""))
                 connection.put(connection.told.status(self.remaining(client_id)))
 
     def _announce(self, job: Job) -> None:
@@ -262,6 +283,8 @@ class Clients:
         self._announced.add(job.id)
         for connection in self._by_id.get(job.client_id, ()):
             connection.told.began(job.id)
+            if job.id not in connection.told.running:
+                connection.awaited.add(job.id)
             connection.put(connection.told.status(self.remaining(job.client_id)))
 
     def _remember(self, id: PromptId, frame: Frame) -> None:

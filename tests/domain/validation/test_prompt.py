@@ -180,10 +180,11 @@ def test_any_graph_gets_a_verdict(graph: dict[str, Any], generation: Generation)
     outputs = {key for key, one in graph.items() if nodes[one["class_type"]].output_node}
     if isinstance(verdict, Valid):
         assert set(verdict.outputs) <= outputs
-        again = validate(verdict.graph, nodes, generation=generation)
-        assert isinstance(again, Valid)
-        assert again.outputs == verdict.outputs
-        assert repr(again.graph) == repr(verdict.graph), "converting twice must change nothing"
+        if "__value__" not in repr(graph):  # a list that is not wrapped any more is read as a link, by ComfyUI too
+            again = validate(verdict.graph, nodes, generation=generation)
+            assert isinstance(again, Valid)
+            assert again.outputs == verdict.outputs
+            assert repr(again.graph) == repr(verdict.graph), "converting twice must change nothing"
         assert bool(verdict.node_errors) <= (set(verdict.outputs) != outputs)
     elif outputs:
         assert verdict.error["type"] == "prompt_outputs_failed_validation"
