@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway.domain import outputs
-from gateway.domain.ids import AttemptId
+from gateway.domain.ids import AttemptId, PromptId
 from gateway.domain.jobs import Job, Outcome
 from gateway.domain.posting import OURS, SECRETS
 
@@ -47,9 +47,15 @@ def last_event(record: Mapping[str, Any], job: Job, outcome: Outcome) -> tuple[s
     return kind, told if told is not None else {"prompt_id": job.id}
 
 
-def beginning(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """(type, data) of the events with which it began; none for a prompt that never did."""
-    return [(kind, data) for kind, data in _messages(record) if kind in ("execution_start", "execution_cached")]
+def story(record: Mapping[str, Any], prompt_id: PromptId) -> list[tuple[str, dict[str, Any]]]:
+    """(type, data) of the events before its end, as far as it tells them; none for a prompt that never began."""
+    told = [(kind, data) for kind, data in _messages(record) if kind in ("execution_start", "execution_cached")]
+    if not told:
+        return []
+    for node, output in (record.get("outputs") or {}).items():
+        display = ((record.get("meta") or {}).get(node) or {}).get("display_node", node)
+        told.append(("executed", {"node": node, "display_node": display, "output": output, "prompt_id": prompt_id}))
+    return told
 
 
 def ran_seconds(record: Mapping[str, Any]) -> float:

@@ -20,7 +20,7 @@ from gateway.domain.frames import Frame, Kind, made, parse, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item, Outbox
-from gateway.domain.records import beginning, last_event
+from gateway.domain.records import last_event, story
 from gateway.domain.telling import Told
 from gateway.domain.untold import Untold
 from gateway.flows.mirror import Mirror, News
@@ -145,12 +145,13 @@ class Clients:
         """A frame from a worker about a prompt that runs there. Never waits."""
         attempt = attempt_of(job)
         shown = public(frame, job.id, attempt.id if attempt else None)
-        if frame.kind is not Kind.START and job.id not in self._now:
+        unheard = frame.kind is not Kind.START and job.id not in self._now
+        if unheard or frame.kind is Kind.START:
+            self._announce(job)
+        if unheard:
             self._begin(job)
         self._remember(job.id, shown)
         self.carry(job, shown)
-        if frame.kind is Kind.START:
-            self._announce(job)
         self.deliver(job.id, job.client_id, shown)
 
     def _begin(self, job: Job) -> None:
@@ -205,6 +206,8 @@ class Clients:
             if job is None:
                 continue
             if after is None or isinstance(after.state, Ended):
+                if after is not None and (before is None or not is_live(before)):
+                    self._announce(after)  # it came and ended since we last looked
                 self._announced.discard(job.id)
                 self._now.pop(job.id, None)
             if job.client_id is None:
@@ -260,7 +263,7 @@ class Clients:
             self.deliver(job.id, job.client_id, missed)
         for connection in self._by_id.get(job.client_id or ClientId(""), ()):
             if job.id in connection.awaited:
-                connection.replay(job.id, beginning(record))
+                connection.replay(job.id, story(record, job.id))
             remaining = self.remaining(connection.client_id)
             connection.put(connection.told.ended(job.id, event, data, remaining))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.ids import AttemptId
+from gateway.domain.ids import AttemptId, PromptId
 from gateway.domain.jobs import Job, Outcome
 from gateway.domain.posting import OURS
 from gateway.domain.records import (
@@ -20,6 +20,7 @@ from gateway.domain.records import (
     outcome_of,
     public,
     ran_seconds,
+    story,
     summary,
     waiting_summary,
     workflow_id,
@@ -249,3 +250,12 @@ def test_an_interruption_that_no_worker_told() -> None:
 )
 def test_a_workflow_id_is_read_from_anything(extra_data: Any, found: str | None) -> None:
     assert workflow_id(extra_data) == found
+
+
+def test_a_record_tells_its_story_to_who_heard_nothing_of_it() -> None:
+    output = {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}
+    start, end = ["execution_start", {"prompt_id": "p"}], ["execution_success", {"prompt_id": "p"}]
+    record = {"outputs": {"3:1": output}, "meta": {"3:1": {"display_node": "3"}}, "status": {"messages": [start, end]}}
+    executed = {"node": "3:1", "display_node": "3", "output": output, "prompt_id": "p"}
+    assert story(record, PromptId("p")) == [tuple(start), ("executed", executed)]
+    assert story({**record, "status": {"messages": [end]}}, PromptId("p")) == []
