@@ -197,10 +197,5 @@ async def test_every_client_is_told_of_its_own_prompts_once_and_in_order(farm: F
     assert all(record["status"]["completed"] for record in history.values())
 
 
-async def worker_of(http: aiohttp.ClientSession, url: str, id: str) -> str:
-    async with http.get(f"{url}/gateway/jobs/{id}") as reply:
-        return str((await reply.json())["worker"])
-
-
 def ended(clients: list[Client]) -> int:
     return sum(len(client.ids) - len(client.open) for client in clients)
