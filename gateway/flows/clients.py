@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.domain.errors import StoreUnavailable
@@ -94,20 +94,13 @@ async def _nothing(_: Job) -> list[Frame]:
     return []
 
 
-@dataclass(slots=True)
-class _Now:
-    """What a running prompt shows at the moment, for a socket that comes later."""
-
-    frames: dict[Kind, Frame] = field(default_factory=dict)
-
-
 class Clients:
     def __init__(self, mirror: Mirror, records: RecordCache, room: Room) -> None:
         self._mirror = mirror
         self._records = records
         self._room = room
         self._by_id: dict[ClientId, list[Connection]] = {}
-        self._now: dict[PromptId, _Now] = {}
+        self._now: dict[PromptId, dict[Kind, Frame]] = {}  # what running prompts show, for sockets that come later
         self._announced: set[PromptId] = set()  # their client was told that the count rose for them
         self.carry: Callable[[Job, Frame], None] = lambda job, frame: None  # to clients elsewhere, and to the log
         self.flush: Callable[[], Awaitable[None]] = _at_once
@@ -174,8 +167,8 @@ class Clients:
         for id, now in self._now.items():
             if (job := self._mirror.live.get(id)) is not None and job.client_id in clients:
                 for kind in _KEPT:
-                    if kind in now.frames:
-                        yield job, now.frames[kind]
+                    if kind in now:
+                        yield job, now[kind]
 
     def ids(self) -> frozenset[ClientId]:
         return frozenset(self._by_id)
@@ -292,9 +285,9 @@ class Clients:
 
     def _remember(self, id: PromptId, frame: Frame) -> None:
         if frame.kind is Kind.START:
-            self._now[id] = _Now()
+            self._now[id] = {}
         if frame.kind in _KEPT and (now := self._now.get(id)) is not None:
             if frame.kind is Kind.EXECUTING:
-                now.frames.pop(Kind.PREVIEW, None)
+                now.pop(Kind.PREVIEW, None)
             if not frame.png:
-                now.frames[frame.kind] = frame
+                now[frame.kind] = frame

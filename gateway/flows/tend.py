@@ -47,9 +47,6 @@ class Tending:
         """Whether this replica drains the queue; False as soon as its lease may have run out."""
         return self._leading and time.monotonic() < self._held_until
 
-    def tended(self) -> frozenset[WorkerName]:
-        return frozenset(self._tended)
-
     def wake(self, names: Iterable[WorkerName]) -> None:
         """Something about these workers changed."""
         for name in names:
