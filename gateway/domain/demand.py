@@ -22,3 +22,5 @@ class Demand:
     """The chosen values that name model files; what placement calls a prompt's model set."""
     min_vram: int = 0
     """Bytes; 0 when nothing is known."""
+    requires: frozenset[str] = frozenset()
+    """Labels that the worker must have."""

@@ -79,6 +79,7 @@ class Worker:
     draining: bool = False
     configured: bool = False  # by a gateway's settings
     leaving: bool = False  # to be removed once it holds nothing
+    labels: frozenset[str] = frozenset()  # what prompts may require of it
     liveness: Liveness = field(default_factory=Unknown)
     remaining: int = 0  # its own GET /prompt count
     foreign: int = 0  # of those, prompts that nobody here put there

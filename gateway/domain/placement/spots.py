@@ -20,6 +20,7 @@ class Spot:
     held: set[PromptId] = field(default_factory=set)
     warm: frozenset[str] = frozenset()
     idle_since: float = 0.0
+    until: float = 0.0  # when what it holds is expected to end
 
     @property
     def name(self) -> WorkerName:
@@ -48,6 +49,8 @@ def unfit(demand: Demand, worker: Worker) -> str | None:
         return "its node list is not read yet"
     if reason := worker.catalogue.lacks(demand):
         return reason
+    if lacking := demand.requires - worker.labels:
+        return f"lacks the label {min(lacking)}"
     if demand.min_vram and worker.vram_total < demand.min_vram:
         return f"too little VRAM: {worker.vram_total} of {demand.min_vram} bytes"
     return None

@@ -10,47 +10,19 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.placement.estimates import Model
 from gateway.domain.placement.policies import Policy
 from gateway.domain.placement.spots import Spot, unfit
+from gateway.domain.placement.waiting import Chosen, Kind, Waiting
 from gateway.domain.workers import Down, Worker
 
 KEPT_GROUPS = 512
-
-_Kind = tuple[Demand, frozenset[WorkerName]]
-"""What a group has in common: the demand, and the workers that have said no to it already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A prompt that waits: `number` orders it among its caller's, `seq` is its turn in the farm's line."""
-
-    id: PromptId
-    demand: Demand
-    caller: str
-    number: float
-    seq: int
-    refused_by: frozenset[WorkerName] = frozenset()
-
-    @property
-    def kind(self) -> _Kind:
-        return (self.demand, self.refused_by)
-
-    @property
-    def order(self) -> tuple[float, str]:
-        return (self.number, self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    id: PromptId
-    worker: WorkerName
-    reasons: dict[WorkerName, str]  # each other worker, and why it was not taken
 
 
 @dataclass(slots=True)
@@ -73,7 +45,7 @@ class Placement:
         self._running: dict[PromptId, str] = {}
         self._loads: Counter[str] = Counter()
         self._spots: dict[WorkerName, Spot] = {}
-        self._groups: dict[_Kind, _Group] = {}
+        self._groups: dict[Kind, _Group] = {}
         self._waiting: dict[PromptId, Waiting] = {}
         self._turns: dict[str, list[int]] = {}
         self._holder: dict[PromptId, WorkerName] = {}
@@ -197,6 +169,17 @@ class Placement:
         if (spot := self._spots.get(worker)) is not None:
             spot.warm = frozenset()
 
+    def holds(self, worker: WorkerName, models: Iterable[Model]) -> None:
+        """It was seen to have just these loaded, the least recently used first."""
+        if (spot := self._spots.get(worker)) is not None:
+            spot.warm = frozenset(model.name for model in models)
+
+    def ends_at(self, id: PromptId, when: float) -> None:
+        """What runs is now expected to end then, in seconds of the clock of `now`."""
+        spot = self._spots.get(self._holder.get(id, WorkerName("")))
+        if spot is not None:
+            spot.until = when
+
     # what follows
 
     def decide(self) -> Chosen | None:
@@ -271,7 +254,7 @@ class Placement:
             return f"busy with {spot.worker.foreign} prompts of others"
         return "another was preferred"
 
-    def _group(self, kind: _Kind) -> _Group:
+    def _group(self, kind: Kind) -> _Group:
         group = self._groups.get(kind)
         if group is None:
             self._prune()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.domain.demand import Demand
@@ -22,6 +24,8 @@ from tests.domain.placement.makers import GIB, offering, wants, worker
         (wants("a", min_vram=1), worker("w", vram=0), "too little VRAM: 0 of 1 bytes"),
         (wants("a"), worker("w", vram=0), None),
         (wants("x", min_vram=99 * GIB), worker("w", catalogue=offering("a")), "Load.model has no 'x'"),
+        (replace(wants("a"), requires=frozenset({"big", "eu"})), worker("w"), "lacks the label big"),
+        (replace(wants("a"), requires=frozenset({"eu"})), replace(worker("w"), labels=frozenset({"eu", "x"})), None),
     ],
 )
 def test_what_is_installed_decides_whether_it_fits(demand: Demand, who: Worker, reason: str | None) -> None:

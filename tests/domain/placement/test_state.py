@@ -4,7 +4,7 @@ import pytest
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement import RoundRobin
+from gateway.domain.placement import Model, RoundRobin
 from gateway.domain.placement.state import KEPT_GROUPS
 from gateway.domain.workers import Down, HalfOpen, Suspect, Unknown, Up, Worker
 from tests.domain.facts import names
@@ -195,6 +195,15 @@ def test_what_was_loaded_is_gone_with_a_restart(how: str) -> None:
     else:
         state.worker_seen(worker("x", liveness=Down(2.0)))
         state.worker_seen(worker("x", liveness=Up()))
+    chosen = state.place(wants("a"))
+    assert chosen is not None
+    assert chosen.worker == Y
+
+
+def test_what_was_seen_to_be_loaded_counts() -> None:
+    state = placement(worker("x"), worker("y"))
+    state.holds(Y, [Model("a", GIB)])
+    state.holds(Z, [Model("a", GIB)])
     chosen = state.place(wants("a"))
     assert chosen is not None
     assert chosen.worker == Y
