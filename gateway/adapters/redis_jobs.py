@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 from gateway.adapters.redis_keys import EVENTS_TTL, Keys
 from gateway.adapters.redis_scripts import Arg, Scripts, translated
 from gateway.domain.demand import Choice, Demand
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, PromptId, ReplicaId, WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
-from gateway.domain.outputs import OutputFile
 from gateway.domain.placement.spots import DEPTH
 from gateway.domain.ports import (
     CallerFull,

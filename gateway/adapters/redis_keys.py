@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.outputs import OutputFile
 
 CHANGES_KEPT = 20_000
 """A replica that lags by more changes than this reads everything anew."""

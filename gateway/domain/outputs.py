@@ -4,35 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 _SHOWN = frozenset({"images", "video", "audio", "3d", "text"})
 _SHAPES = (".obj", ".fbx", ".gltf", ".glb", ".usdz")
 _TEXTS = (".txt", ".md", ".json")
 _TEXT_KEPT = 1024
-
-
-class OutputFile(NamedTuple):
-    """A file as /view names it."""
-
-    type: str
-    subfolder: str
-    filename: str
-
-
-def files_in(outputs: Any) -> set[OutputFile]:
-    """Every object with a filename that is an output or temp file, at any depth (contract 5.7)."""
-    found: set[OutputFile] = set()
-    rest = [outputs]
-    while rest:
-        value = rest.pop()
-        if isinstance(value, list):
-            rest += value
-        elif isinstance(value, dict):
-            rest += value.values()
-            if isinstance(value.get("filename"), str) and value.get("type") in ("output", "temp"):
-                found.add(OutputFile(value["type"], str(value.get("subfolder") or ""), value["filename"]))
-    return found
 
 
 @dataclass(frozen=True, slots=True)

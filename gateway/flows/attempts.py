@@ -11,10 +11,10 @@ from typing import Any
 
 from gateway.domain import records
 from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
+from gateway.domain.files import files_in
 from gateway.domain.frames import made
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
-from gateway.domain.outputs import files_in
 from gateway.domain.placement import Placement
 from gateway.domain.ports import Comfy, Ending, JobStore, PostAnswer, Recorder
 from gateway.domain.posting import body_for_worker

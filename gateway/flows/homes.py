@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from urllib.parse import parse_qs
 
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import WorkerName
-from gateway.domain.outputs import OutputFile
 from gateway.domain.ports import Comfy, JobStore
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Attempt, Ended, Outcome, Queued, Running
-from gateway.domain.outputs import OutputFile
 from gateway.domain.ports import (
     CallerFull,
     Conflict,

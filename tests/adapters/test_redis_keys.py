@@ -5,8 +5,8 @@ import re
 from dataclasses import fields
 
 from gateway.adapters.redis_keys import PERMANENT, Keys
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.outputs import OutputFile
 
 KEYS = Keys("farm")
 HOSTILE = "a:b}{c \u00e9\n"

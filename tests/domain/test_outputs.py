@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.outputs import OutputFile, count, count_previewable, files_in, items_of, normalised, preview
+from gateway.domain.outputs import count, count_previewable, items_of, normalised, preview
 
 
 def file(name: str, type: str = "output", **more: Any) -> dict[str, Any]:
@@ -107,17 +107,3 @@ def test_a_job_is_told_in_full_with_paths_as_files() -> None:
         "3": {},
     }
     assert json.dumps(normalised(told)) == json.dumps(wanted), "the order of kinds is the node's"
-
-
-def test_files_are_found_wherever_they_stand() -> None:
-    outputs = {
-        "1": {"images": [file("a.png"), file("b.png", "temp", subfolder="s")]},
-        "2": {"deep": [{"list": [[file("c.png", subfolder=None)]]}]},
-        "3": {"images": [file("in.png", "input"), {"filename": "no type"}, {"filename": 5, "type": "output"}, "d.png"]},
-    }
-    assert files_in(outputs) == {
-        OutputFile("output", "", "a.png"),
-        OutputFile("temp", "s", "b.png"),
-        OutputFile("output", "", "c.png"),
-    }
-    assert files_in(None) == set()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.adapters.comfy import ComfyApi
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import WorkerName
-from gateway.domain.outputs import OutputFile
 from gateway.domain.ports import WorkerEntry
 from gateway.domain.workers import Down, Liveness, Suspect, Unknown, Up
 from gateway.flows.homes import HomesOf

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gateway.domain.demand import Demand
+from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Attempt, Outcome
-from gateway.domain.outputs import OutputFile
 
 
 @dataclass(frozen=True, slots=True)
