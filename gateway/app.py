@@ -27,6 +27,7 @@ from gateway.adapters.sockets import WorkerSockets
 from gateway.domain.door import Door
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
+from gateway.domain.labels import by_worker
 from gateway.domain.placement import POLICIES, Placement
 from gateway.domain.ports import Limits
 from gateway.edge.admin import AdminRoutes
@@ -148,7 +149,8 @@ async def opened(
         tasks = Tasks()
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
         flows = _flows(settings, store, session, tasks, metrics)
-        await flows.upkeep.configure(settings.workers, WorkerName(settings.home) if settings.home else None)
+        home = WorkerName(settings.home) if settings.home else None
+        await flows.upkeep.configure(settings.workers, home, by_worker(settings.labels))
         await stack.enter_async_context(beside(flows.clients.run(), "tell ends"))
         await stack.enter_async_context(beside(flows.exchange.run(), "exchange events"))
         stack.push_async_callback(flows.tending.close)

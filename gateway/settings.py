@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationError, ValidationInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -28,10 +28,16 @@ from pydantic_settings import (
 )
 
 from gateway.domain.addresses import WorkerAddress, masked, worker_addresses, worker_name
+from gateway.domain.labels import by_worker
 
 ENV_PREFIX = "GATEWAY_"
 CONFIG_VARIABLE = "GATEWAY_CONFIG"
-REPEATED = {"workers": "worker", "allowed_origins": "allowed-origin", "trusted_proxies": "trusted-proxy"}
+REPEATED = {
+    "workers": "worker",
+    "labels": "label",
+    "allowed_origins": "allowed-origin",
+    "trusted_proxies": "trusted-proxy",
+}
 """Settings that are lists, and the flag that gives one item of each."""
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -68,6 +74,17 @@ def _workers(value: object) -> object:
     return worker_addresses(words)
 
 
+def _labels(value: object, info: ValidationInfo) -> object:
+    words = _words(value)
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError('must be a list of "NAME=LABEL"')
+    known = {address.name for address in info.data.get("workers", ())}
+    for name in by_worker(words):
+        if name not in known:
+            raise ValueError(f"no worker is named {name!r}")
+    return tuple(words)
+
+
 def _state_url(value: str) -> str:
     if value and (urlsplit(value).scheme not in ("redis", "rediss", "unix") or "://" not in value):
         raise ValueError("must begin with redis://, rediss:// or unix://")
@@ -87,6 +104,7 @@ def _data_dir() -> Path:
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
 Workers = Annotated[tuple[WorkerAddress, ...], NoDecode, BeforeValidator(_workers)]
+Labels = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_labels)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_words)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_words)]
 Number = Annotated[int, BeforeValidator(_no_bool)]
@@ -102,6 +120,7 @@ class Settings(BaseSettings):
     )
 
     workers: Workers = Field((), description="The workers, each `[NAME=]URL`; more may come while running.")
+    labels: Labels = Field((), description="Labels of those workers, each `NAME=LABEL`, for prompts that require one.")
     host: str = Field("127.0.0.1", min_length=1, description="The address to listen on.")
     port: Number = Field(8188, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     state: Annotated[str, AfterValidator(_state_url)] = Field(

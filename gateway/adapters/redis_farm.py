@@ -37,7 +37,7 @@ class RedisFarm:
 
     async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool:
         k = self._keys
-        value = json.dumps({key: value for key, value in asdict(entry).items() if key != "name"})
+        value = json.dumps(_entry(entry))
         args = [entry.name, value, "new" if new else ""]
         keys = [k.version, k.changes, k.workers, k.home, k.seen(entry.name)]
         return bool(await self._run("worker_put", keys, args))
@@ -90,6 +90,11 @@ class RedisFarm:
 _LIVENESS: dict[str, type[Any]] = {cls.__name__: cls for cls in (Unknown, Up, Suspect, Down, HalfOpen)}
 
 
+def _entry(entry: WorkerEntry) -> dict[str, Any]:
+    fields = {key: value for key, value in asdict(entry).items() if key not in ("name", "labels")}
+    return {**fields, "labels": sorted(entry.labels)} if entry.labels else fields
+
+
 def _seen(worker: Worker) -> dict[str, Any]:
     return {
         "liveness": [type(worker.liveness).__name__, asdict(worker.liveness)],
@@ -105,6 +110,7 @@ def _seen(worker: Worker) -> dict[str, Any]:
 
 
 def _worker(name: WorkerName, entry: dict[str, Any], seen: dict[str, Any]) -> Worker:
+    entry["labels"] = frozenset(entry.get("labels", ()))
     if not seen:
         return Worker(name, **entry)
     kind, fields = seen["liveness"]

@@ -43,6 +43,7 @@ _NAMES = [
     "refused_by",
     "ooms",
     "size",
+    "priority",
 ]
 _BATCH = 500
 _ENTRIES = 2000
@@ -110,6 +111,7 @@ class RedisFeed:
             attempts=int(row["attempts"] or 0),
             crashes=int(row["crashes"] or 0),
             ooms=int(row["ooms"] or 0),
+            priority=int(row["priority"] or 0),
             hard=row["hard"] == b"1",
             refused_by=frozenset(json.loads(row["refused_by"] or b"[]")),
             interrupting=row["interrupting"] == b"1",

@@ -242,6 +242,7 @@ def _fields(new: NewPrompt, body: bytes, tail: bytes) -> list[Arg]:
         *("demand", dump_demand(new.demand), "body", body, "tail", tail),
         *("node_errors", _packed("node_errors", new.node_errors)),
         *("refused_by", json.dumps(sorted(new.refused_by)), "crashes", new.crashes),
+        *(("priority", new.priority) if new.priority else ()),
     ]
 
 
@@ -259,6 +260,7 @@ def dump_demand(demand: Demand) -> str:
             "classes": sorted(demand.classes),
             "choices": sorted(demand.choices),
             "models": sorted(demand.models),
+            **({"requires": sorted(demand.requires)} if demand.requires else {}),
         }
     )
 
@@ -266,4 +268,5 @@ def dump_demand(demand: Demand) -> str:
 def load_demand(raw: bytes, min_vram: int) -> Demand:
     found = json.loads(raw)
     choices = frozenset(Choice(*choice) for choice in found["choices"])
-    return Demand(frozenset(found["classes"]), choices, frozenset(found["models"]), min_vram)
+    requires = frozenset(found.get("requires", ()))
+    return Demand(frozenset(found["classes"]), choices, frozenset(found["models"]), min_vram, requires)

@@ -11,6 +11,7 @@ import httpx
 from gateway.cli.parser import Commands
 from gateway.domain.addresses import masked, worker_address
 from gateway.domain.errors import GatewayError
+from gateway.domain.labels import labels
 from gateway.settings import SettingsError
 
 _TIMEOUT = 30.0
@@ -29,6 +30,9 @@ def add_to(commands: Commands) -> None:
     listing.set_defaults(run=_list)
     adding = actions.add_parser("add", parents=[gateway], help="take a worker in")
     adding.add_argument("worker", metavar="[NAME=]URL")
+    adding.add_argument(
+        "--label", action="append", default=[], help="a label that prompts may require; may be repeated"
+    )
     adding.set_defaults(run=_add)
     for action, meaning in (
         ("remove", "forget a worker"),
@@ -39,13 +43,16 @@ def add_to(commands: Commands) -> None:
         parser.add_argument("worker", metavar="NAME")
         parser.set_defaults(run=_change)
     for parser in actions.choices.values():
-        parser.set_defaults(known_flags=["--gateway"])
+        parser.set_defaults(known_flags=["--gateway", "--label"] if parser is adding else ["--gateway"])
 
 
 def table(workers: list[dict[str, Any]]) -> str:
-    """The workers as aligned lines: name, URL without its password, state."""
-    rows = [[masked(str(worker.get(key, ""))) for key in ("name", "url", "state")] for worker in workers]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    """The workers as aligned lines: name, URL without its password, state, labels."""
+    rows = [
+        [*(masked(str(worker.get(key, ""))) for key in ("name", "url", "state")), ",".join(worker.get("labels") or ())]
+        for worker in workers
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -59,9 +66,10 @@ def _list(given: argparse.Namespace) -> int:
 def _add(given: argparse.Namespace) -> int:
     try:
         address = worker_address(given.worker)
+        marks = sorted(labels(given.label))
     except ValueError as exc:
         raise SettingsError(str(exc)) from None
-    _ask(given, "POST", "", {"name": address.name, "url": address.url})
+    _ask(given, "POST", "", {"name": address.name, "url": address.url, "labels": marks})
     print(f"{address} added")
     return 0
 
@@ -76,7 +84,7 @@ def _change(given: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(given: argparse.Namespace, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+def _ask(given: argparse.Namespace, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     base = given.gateway.rstrip("/")
     try:
         reply = httpx.request(method, f"{base}/gateway/workers{path}", json=body, timeout=_TIMEOUT, trust_env=False)

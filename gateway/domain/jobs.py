@@ -94,6 +94,7 @@ class Job:
     attempts: int = 0
     crashes: int = 0
     ooms: int = 0
+    priority: int = 0  # -100 to 100, a higher one first
     hard: bool = False  # `front` or an explicit `number`: its place among its client's prompts is meant
     interrupting: bool = False
     refused_by: frozenset[WorkerName] = frozenset()  # workers that said no to it after its client had a 200

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from gateway.domain.addresses import worker_addresses
 from gateway.domain.errors import BadRequest
 from gateway.domain.ids import PromptId, WorkerName
+from gateway.domain.labels import labels
 from gateway.domain.ports import WorkerEntry
 from gateway.edge.bodies import as_json, read_json
 from gateway.flows.farm import Farm
@@ -21,7 +22,7 @@ class AdminRoutes:
         return as_json({"workers": await self._farm.workers()})
 
     async def add(self, request: Request) -> Response:
-        """Body: {"url": "http://…", "name": optional}."""
+        """Body: {"url": "http://…", "name": optional, "labels": optional list}."""
         body = await read_json(request)
         url = body.get("url") if isinstance(body, dict) else None
         if not isinstance(url, str):
@@ -31,7 +32,11 @@ class AdminRoutes:
             (address,) = worker_addresses([f"{name}={url}" if name else url])
         except ValueError as error:
             raise BadRequest(str(error), field="name" if name else "url") from error
-        await self._farm.add(WorkerEntry(address.name, address.url))
+        try:
+            given = labels(body.get("labels") or ())
+        except ValueError as error:
+            raise BadRequest(f"labels {error}", field="labels") from error
+        await self._farm.add(WorkerEntry(address.name, address.url, labels=given))
         return as_json(await self._farm.worker(address.name), 201)
 
     async def worker(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.domain.labels import PRIORITY_HEADER, REQUIRES_HEADER, wishes
 from gateway.domain.submission import parse
 from gateway.edge.bodies import as_json, read_json
 from gateway.edge.callers import Callers
@@ -21,7 +22,12 @@ class PromptRoutes:
     async def post(self, request: Request) -> Response:
         submission = parse(await read_json(request))
         caller = self._callers.of(request.scope, submission.client_id)
-        reply = await self._submit(submission, caller)
+        wanted = wishes(
+            submission.extra_data,
+            requires=request.headers.get(REQUIRES_HEADER),
+            priority=request.headers.get(PRIORITY_HEADER),
+        )
+        reply = await self._submit(submission, caller, wanted)
         return Response(reply.body, reply.status, {"Content-Type": reply.content_type})
 
     async def get(self, request: Request) -> Response:

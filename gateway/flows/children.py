@@ -64,4 +64,5 @@ def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:
         body=json.dumps({"prompt": item.graph, "extra_data": extra_data}).encode(),
         tail=posting.queue_tail(id, item.graph, shown, item.outputs),
         secrets=secrets,
+        priority=parent.priority,
     )

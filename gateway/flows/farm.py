@@ -50,7 +50,7 @@ class Farm:
     async def drain(self, name: WorkerName, draining: bool) -> None:
         await self._mirror.fresh()
         worker = self._known(name)
-        await self._store.put(WorkerEntry(name, worker.url, draining, worker.configured))
+        await self._store.put(WorkerEntry(name, worker.url, draining, worker.configured, labels=worker.labels))
 
     async def jobs(self) -> list[dict[str, Any]]:
         """All that wait or run, and what was cancelled of late."""
@@ -72,7 +72,7 @@ class Farm:
             shown["workers"] = self._placement.explain(job.demand)
         elif job.reasons:
             shown["others"] = json.loads(job.reasons)
-        needs = {"classes": sorted(job.demand.classes), "models": sorted(job.demand.models)}
+        needs = {name: sorted(getattr(job.demand, name)) for name in ("classes", "models", "requires")}
         return {**shown, "needs": needs}
 
     def _known(self, name: WorkerName) -> Worker:
@@ -87,6 +87,7 @@ class Farm:
             "url": worker.url,
             "state": type(worker.liveness).__name__.lower(),
             "draining": worker.draining,
+            "labels": sorted(worker.labels),
             "home": worker.name == self._mirror.home,
             "running": [job.id for job, _ in self._mirror.on(worker.name)],
             "foreign": worker.foreign,
@@ -106,6 +107,7 @@ def _brief(job: Job) -> dict[str, Any]:
         "caller": job.caller,
         "created_at": job.created_at,
         "age_seconds": max(0.0, time.time() - job.created_at),
+        "priority": job.priority,
         "attempts": job.attempts,
         "crashes": job.crashes,
     }

@@ -23,6 +23,7 @@ from gateway.flows.sharing import Shared
 CANCELLED_KEPT = 1000
 _UNREAD = -1
 _PATIENCE = 0.5
+_TOLD = ("url", "draining", "configured", "leaving", "labels")
 
 
 @dataclass(slots=True)
@@ -94,8 +95,9 @@ class Mirror:
 
     def believe(self, worker: Worker) -> None:
         """Take what this replica itself just found out about a worker for true, until the store says otherwise."""
-        if worker.name in self.workers:
-            self.workers[worker.name] = worker
+        if (known := self.workers.get(worker.name)) is not None:
+            told = {fact: getattr(known, fact) for fact in _TOLD}  # its owner may have said so while we looked
+            self.workers[worker.name] = worker = replace(worker, **told)
             self._placement.worker_seen(worker)
 
     async def _sync(self) -> None:
@@ -198,7 +200,9 @@ class Mirror:
 
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):
-            waiting = Waiting(job.id, job.demand, job.caller, job.order, job.seq, job.refused_by)
+            waiting = Waiting(
+                job.id, job.demand, job.caller, job.order, job.seq, job.refused_by, priority=job.priority, hard=job.hard
+            )
             self._placement.waits(waiting, time.time())
         elif (attempt := attempt_of(job)) is not None:
             self._placement.runs(job.id, attempt.worker, job.demand, job.caller)

@@ -20,6 +20,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, PromptRefused, StoreUnavailable
 from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
 from gateway.domain.jobs import Attempt
+from gateway.domain.labels import Wishes, refused
 from gateway.domain.placement import Chosen, Placement
 from gateway.domain.ports import (
     CallerFull,
@@ -48,6 +49,7 @@ from gateway.flows.pace import Pace
 log = logging.getLogger(__name__)
 
 _BIG = 500
+_NONE = Wishes()
 _DECISIONS = 8
 """How often a decision may be overtaken by another replica's before the prompt just waits in line."""
 
@@ -82,12 +84,12 @@ class Submit:
         self._recorder = recorder
         self._limits = limits
 
-    async def __call__(self, submission: Submission, caller: Caller) -> Reply:
+    async def __call__(self, submission: Submission, caller: Caller, wishes: Wishes = _NONE) -> Reply:
         """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded."""
         await self._mirror.fresh()
         if (node := submission.wedging_node) is not None:
             return self._wedging(submission, node)
-        new = self._read(submission, caller)
+        new = self._read(submission, caller, wishes)
         deadline = time.monotonic() + self._limits.patience
         while True:
             try:
@@ -114,7 +116,7 @@ class Submit:
             "invalid_request", f"prompt: node {node} has no inputs object", details=f"Node ID '#{node}'"
         )
 
-    def _read(self, submission: Submission, caller: Caller) -> NewPrompt:
+    def _read(self, submission: Submission, caller: Caller, wishes: Wishes) -> NewPrompt:
         extra_data, secrets = posting.split_secrets(submission.extra_data)
         id = submission.prompt_id if submission.prompt_id is not None else new_prompt_id()
         outputs = output_nodes(submission.graph, self._catalogues.nodes)
@@ -124,10 +126,11 @@ class Submit:
             number=_number(submission),
             client_id=submission.client_id,
             peer=caller.peer,
-            demand=read(submission.graph, self._catalogues.nodes),
+            demand=replace(read(submission.graph, self._catalogues.nodes), requires=wishes.requires),
             body=posting.kept_body(submission, extra_data),
             tail=posting.queue_tail(id, submission.graph, extra_data, outputs),
             secrets=secrets,
+            priority=wishes.priority,
         )
 
     async def _take(self, new: NewPrompt, submission: Submission) -> Reply | None:
@@ -217,14 +220,24 @@ class Submit:
         return await self._ask(new if good is None else _with_verdict(new, submission, good), up)
 
     async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
-        up = [worker for worker in self._mirror.workers.values() if worker.answers]
+        labelled = self._labelled(new.demand.requires)
+        up = [worker for worker in labelled if worker.answers]
         if await self._inquire.read_afresh(up):
-            new = replace(new, demand=read(submission.graph, self._catalogues.nodes))
+            demand = read(submission.graph, self._catalogues.nodes)
+            new = replace(new, demand=replace(demand, requires=new.demand.requires))
             if self._placement.able(new.demand):
                 return await self._take(new, submission)
-        if not up or self._inquire.may_come_back(self._mirror.workers.values()):
+        if not up or self._inquire.may_come_back(labelled):
             return await self._hold(new)
         return await self._ask(new, up)
+
+    def _labelled(self, requires: frozenset[str]) -> list[Worker]:
+        """The workers, up or away, that have these labels. Raises PromptRefused when labels are asked that none has."""
+        found = [worker for worker in self._mirror.workers.values() if requires <= worker.labels]
+        if requires and not found:
+            wanted = ", ".join(sorted(requires))
+            raise refused("extra_data.requires", f"no worker has the labels {wanted}")
+        return found
 
     async def _ask(self, new: NewPrompt, workers: list[Worker]) -> Reply | None:
         """Put a doubtful prompt to a worker; if it is good after all, it waits in line like any other."""

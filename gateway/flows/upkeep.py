@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.domain.addresses import WorkerAddress
 from gateway.domain.ids import WorkerName
@@ -26,19 +26,28 @@ class Upkeep:
         for id in await self._jobs.expired():
             await self._jobs.forget(id)
 
-    async def configure(self, addresses: Sequence[WorkerAddress], home: WorkerName | None) -> None:
+    async def configure(
+        self,
+        addresses: Sequence[WorkerAddress],
+        home: WorkerName | None,
+        labels: Mapping[WorkerName, frozenset[str]],
+    ) -> None:
         """Make the farm what the settings say. Workers of earlier settings leave; those of the API stay."""
         await self._mirror.fresh()
         known = self._mirror.workers
         for address in addresses:
             before = known.get(address.name)
             draining = before is not None and before.draining and not before.leaving
-            await self._farm.put(WorkerEntry(address.name, address.url, draining, configured=True))
+            given = labels.get(address.name, frozenset())
+            await self._farm.put(WorkerEntry(address.name, address.url, draining, configured=True, labels=given))
         if addresses:
             listed = {address.name for address in addresses}
             for worker in known.values():
                 if worker.configured and worker.name not in listed and not worker.leaving:
-                    await self._farm.put(WorkerEntry(worker.name, worker.url, True, configured=True, leaving=True))
+                    leaves = WorkerEntry(
+                        worker.name, worker.url, True, configured=True, leaving=True, labels=worker.labels
+                    )
+                    await self._farm.put(leaves)
         await self._choose_home(addresses, home)
 
     async def _choose_home(self, addresses: Sequence[WorkerAddress], wanted: WorkerName | None) -> None:

@@ -22,6 +22,7 @@ async def test_a_worker_is_shown_as_it_is(state: str, scripted_worker: Scripted)
             "url": scripted_worker.url,
             "state": "up",
             "draining": False,
+            "labels": [],
             "home": True,
             "running": [id],
             "foreign": 0,

@@ -90,6 +90,18 @@ async def test_one_that_lags_too_far_reads_everything_anew(state: str) -> None:
         assert len(here.placement) == 1
 
 
+async def test_what_its_owner_said_of_a_worker_is_not_undone_by_an_older_look(state: str) -> None:
+    async with replica(state) as here:
+        await here.store.farm.put(WorkerEntry(W, "http://w:1"))
+        await here.mirror.fresh()
+        looked_at = here.mirror.workers[W]
+        await here.store.farm.put(WorkerEntry(W, "http://w:1", draining=True))
+        await here.mirror.fresh()
+        here.mirror.believe(replace(looked_at, liveness=Up()))
+        assert here.mirror.workers[W].draining
+        assert here.mirror.workers[W].liveness == Up()
+
+
 async def test_a_state_that_lost_everything_is_believed(state: str) -> None:
     async with replica(state) as here:
         await here.store.farm.put(WorkerEntry(W, "http://w:1"))

@@ -22,7 +22,7 @@ def upkeep(at: Replica, *, leads: bool = True) -> Upkeep:
 
 async def configured(at: Replica, *words: str, home: str = "") -> None:
     addresses = worker_addresses(words)
-    await upkeep(at).configure(addresses, WorkerName(home) if home else None)
+    await upkeep(at).configure(addresses, WorkerName(home) if home else None, {})
     await at.mirror.fresh()
 
 

@@ -65,7 +65,9 @@ class Placement:
             before, spot.worker = spot.worker, worker
             if isinstance(worker.liveness, Down):
                 spot.warm = frozenset()
-            changed = (before.catalogue, before.vram_total) != (worker.catalogue, worker.vram_total)
+            changed = any(
+                getattr(before, fact) != getattr(worker, fact) for fact in ("catalogue", "vram_total", "labels")
+            )
         if changed:
             for group in self._groups.values():
                 self._refit(group, worker)

@@ -32,6 +32,7 @@ class WorkerEntry:
     draining: bool = False
     configured: bool = False  # by the settings of a gateway, not by its API
     leaving: bool = False  # drains, and is removed when it holds nothing any more
+    labels: frozenset[str] = frozenset()
 
 
 class ChangeFeed(Protocol):

@@ -28,6 +28,7 @@ class NewPrompt:
     node_errors: bytes = b"{}"
     refused_by: frozenset[WorkerName] = frozenset()
     crashes: int = 0
+    priority: int = 0
 
     @property
     def caller(self) -> str:
