@@ -27,7 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from gateway.domain.addresses import WorkerAddress, masked, worker_addresses, worker_name
+from gateway.domain.addresses import WorkerAddress, blobs_url, masked, worker_addresses, worker_name
 from gateway.domain.labels import by_worker
 
 ENV_PREFIX = "GATEWAY_"
@@ -128,7 +128,11 @@ class Settings(BaseSettings):
     )
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=_data_dir,
-        description="The folder of the private server; else `comfy-gateway` in $XDG_STATE_HOME or ~/.local/state.",
+        description="Where the gateway keeps its own; else `comfy-gateway` in $XDG_STATE_HOME or ~/.local/state.",
+    )
+    blobs: Annotated[str, AfterValidator(blobs_url)] = Field(
+        "",
+        description="Where files are kept: `file:///`, `s3://`, `gs://` or `az://`; empty is a folder in `data_dir`.",
     )
     prefix: str = Field(
         "gw", pattern=r"^[A-Za-z0-9_.:-]{1,64}$", description="What every key in the state begins with."

@@ -22,9 +22,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state-home")
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the developer's shell reaches a test."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, state_home: Path) -> None:
+    """No setting of the developer's shell reaches a test, and no test writes into the developer's own folders."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(state_home))
     for name in [name for name in os.environ if name.upper().startswith("GATEWAY_")]:
         monkeypatch.delenv(name)
 

@@ -82,3 +82,15 @@ def _derived(url: str) -> WorkerName:
     host = re.sub(r"[^A-Za-z0-9_.-]+", "-", parts.hostname or "").strip("-.")
     port = str(parts.port or _DEFAULT_PORT[parts.scheme])
     return WorkerName(f"{host[: 63 - len(port)]}-{port}".lstrip("-"))
+
+
+def blobs_url(text: str) -> str:
+    """Where files are kept; empty for a folder of the gateway's own. Raises ValueError."""
+    parts = urlsplit(text)
+    if text and parts.scheme not in ("file", "s3", "gs", "az"):
+        raise ValueError("must begin with file:///, s3://, gs:// or az://")
+    if parts.scheme == "file" and (parts.netloc or parts.path in ("", "/")):
+        raise ValueError("a folder has three slashes: file:///srv/blobs")
+    if parts.password or re.search("secret|password|token|access_?key", parts.query, re.IGNORECASE):
+        raise ValueError("credentials belong into the environment, as AWS_SECRET_ACCESS_KEY and the like")
+    return text

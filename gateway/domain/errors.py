@@ -15,7 +15,8 @@ GatewayError
 │   ├── WorkerSilent      sent and not answered: the outcome is unknown until the worker is asked
 │   └── WorkerRejected    it answered with an error status
 ├── NoWorker              nobody is up to serve this request
-└── StoreUnavailable      Redis did not answer, or answered that it cannot
+├── StoreUnavailable      Redis did not answer, or answered that it cannot
+└── BlobsUnavailable      the same of the store that keeps the files
 """
 
 from __future__ import annotations
@@ -120,4 +121,8 @@ class NoWorker(GatewayError):
 
 
 class StoreUnavailable(GatewayError):
+    pass
+
+
+class BlobsUnavailable(GatewayError):
     pass

@@ -28,6 +28,7 @@ STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.WorkerRejected: 502,
     errors.NoWorker: 503,
     errors.StoreUnavailable: 503,
+    errors.BlobsUnavailable: 503,
 }
 _RETRY_AFTER = 5
 _BARE = "500 Internal Server Error\n\nServer got itself in trouble"
