@@ -56,6 +56,7 @@ from gateway.flows.farm import Farm
 from gateway.flows.follow import Follow
 from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
+from gateway.flows.lives import Disk, Disks
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer, Rhythm
 from gateway.flows.pace import Pace
@@ -198,7 +199,9 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     kept = RecordCache(jobs, settings.history_cache_bytes)
     clients = Clients(mirror, kept, Room())
     homes = HomesOf(mirror, jobs, comfy, grace=grace)
-    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts, clients)
+    disks = Disks(lambda: Disk(comfy, farm))
+    mirror.listen(lambda _: disks.retain(mirror.workers))
+    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts, clients, disks)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
@@ -226,6 +229,7 @@ def _tender(
     catalogues: Catalogues,
     attempts: Attempts,
     clients: Clients,
+    disks: Disks,
 ) -> Callable[[WorkerName], Tender]:
     events, children = WorkerSockets(session), Children(store.jobs, comfy, mirror)
     rhythm, forgotten = _rhythm(settings), _FORGOTTEN * settings.post_timeout
@@ -233,7 +237,7 @@ def _tender(
     def tender(name: WorkerName) -> Tender:
         observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
         watch = Watch(store.jobs, comfy, mirror, attempts, children, store.farm.alive, forgotten)
-        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events)
+        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events, disks.of(name))
 
     return tender
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import httpx
@@ -16,6 +17,7 @@ from httpx_aiohttp import AiohttpTransport
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from gateway.domain.errors import WorkerRefused, WorkerRejected, WorkerSilent
+from gateway.domain.files import OutputFile
 from gateway.domain.ports import PostAnswer, QueueItem, WorkerQueue
 
 _CONTROL_TIMEOUT = 10.0
@@ -80,6 +82,18 @@ class ComfyApi:
             if error.status == 404:
                 return None
             raise
+
+    async def read(self, url: str, file: OutputFile) -> bytes | None:
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        return await self.get(url, f"/view?{urlencode(query)}")
+
+    async def write(self, url: str, file: OutputFile, content: bytes) -> None:
+        fields = {"type": file.type, "subfolder": file.subfolder, "overwrite": "true"}
+        part = {"image": (file.filename, content, "application/octet-stream")}
+        with _translated(url):
+            reply = await self._http.post(url + "/upload/image", data=fields, files=part)
+        if reply.status_code != 200:
+            raise WorkerRejected(reply.status_code, reply.content, reply.headers.get("content-type", ""))
 
     async def interrupt(self, url: str, id: str) -> None:
         """By the job's own cancel where there is one: it cannot hit the prompt that follows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,8 +11,9 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis_keys import Keys
+from gateway.adapters.redis_keys import DISK_TTL, Keys
 from gateway.adapters.redis_scripts import Scripts, translated
+from gateway.domain.files import Lives
 from gateway.domain.ids import ReplicaId, WorkerName
 from gateway.domain.ports import WorkerEntry
 from gateway.domain.workers import Down, HalfOpen, Liveness, Suspect, Unknown, Up, Worker
@@ -64,6 +66,24 @@ class RedisFarm:
             raw = await self._redis.get(self._keys.catalogue(digest))
         return None if raw is None else zlib.decompress(raw)
 
+    async def farm_id(self) -> str:
+        key = self._keys.farm_id
+        with translated():
+            await self._redis.setnx(key, uuid.uuid4().hex)
+            return str((await self._redis.get(key)).decode())
+
+    async def lives(self, name: WorkerName) -> dict[str, int]:
+        key = self._keys.disk(name)
+        with translated():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hgetall(key)
+                pipe.expire(key, DISK_TTL)
+                found, _ = await pipe.execute()
+        return {type.decode(): int(life) for type, life in found.items()}
+
+    async def begin_life(self, name: WorkerName, type: str, before: int, life: int) -> int:
+        return int(await self._run("life", [self._keys.disk(name)], [type, before, life, DISK_TTL]))
+
     async def home(self) -> WorkerName | None:
         with translated():
             name = await self._redis.get(self._keys.home)
@@ -106,6 +126,7 @@ def _seen(worker: Worker) -> dict[str, Any]:
         "away_since": worker.away_since,
         "error": worker.error,
         "sid": worker.sid,
+        "lives": asdict(worker.lives) if worker.lives else None,
     }
 
 
@@ -128,4 +149,5 @@ def _worker(name: WorkerName, entry: dict[str, Any], seen: dict[str, Any]) -> Wo
         away_since=seen["away_since"],
         error=seen["error"],
         sid=seen["sid"],
+        lives=Lives(**seen["lives"]) if seen.get("lives") else None,
     )

@@ -16,6 +16,7 @@ CHANGES_KEPT = 20_000
 
 EVENTS_KEPT = 1000
 EVENTS_TTL = 3600  # seconds
+DISK_TTL = 365 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Keys:
     def home(self) -> str:
         """string: the home worker's name. Permanent."""
         return self._key("home")
+
+    @property
+    def farm_id(self) -> str:
+        """string: what this farm is called on its workers' disks. Permanent."""
+        return self._key("farm")
 
     @property
     def jobs(self) -> str:
@@ -136,6 +142,10 @@ class Keys:
         """string: JSON, what its lease holder last saw of it. Lives for a day."""
         return self._key("seen", worker)
 
+    def disk(self, worker: WorkerName) -> str:
+        """hash: type of folder → the life it is in. Lives for a year after it was last read or written."""
+        return self._key("disk", worker)
+
     def catalogue(self, digest: str) -> str:
         """string: compressed GET /object_info bytes. Lives for a day after it was last read from a worker."""
         return self._key("catalogue", digest)
@@ -149,6 +159,6 @@ class Keys:
         return self._key("replica", id)
 
 
-_NAMES = ["version", "changes", "number", "waits", "live", "waiting", "load", "history", "workers", "home"]
+_NAMES = ["version", "changes", "number", "waits", "live", "waiting", "load", "history", "workers", "home", "farm"]
 PERMANENT = re.compile(r"\{[^}]*\}:(" + "|".join(_NAMES) + r"|held:.*)$")
 """Keys without a TTL; a job's hash is the one exception, while the job is live."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.files import Lives
 from gateway.domain.ids import WorkerName
 
 MISSES_TO_DOWN = 3
@@ -91,6 +92,7 @@ class Worker:
     away_since: float = 0.0  # when it went down; 0 while it answers
     error: str = ""  # why the last probe failed
     sid: str = ""  # the client_id under which the gateway listens there
+    lives: Lives | None = None  # of its disk; None until that was looked at since the worker came or came back
 
     @property
     def answers(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Any
 
 from gateway.domain.errors import BadRequest, NotFound
@@ -95,6 +96,7 @@ class Farm:
             "vram_free": worker.vram_free,
             "version": worker.stats.get("system", {}).get("comfyui_version"),
             "node_classes": len(worker.catalogue.classes) if worker.catalogue else None,
+            "lives": asdict(worker.lives) if worker.lives else None,
             "error": worker.error,
         }
 

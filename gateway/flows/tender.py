@@ -13,6 +13,7 @@ from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import Assigned, Job, Running
 from gateway.domain.ports import EventSource, Listening
 from gateway.domain.workers import Suspect, Worker
+from gateway.flows.lives import Disk
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer
 from gateway.flows.relay import Relay
@@ -24,6 +25,7 @@ _IDLE_LOOK = 1.0
 _AFTER_TROUBLE = 0.5
 _DEAF_AFTER = 2.0
 """Every post that a worker answered brings a `status` at once; without one in this time its socket is deaf (W6)."""
+_DISK_AGAIN = 0.2
 _NEWS_TAKES = 0.5
 """Seconds by which a post may be known here later than its `status` is heard."""
 
@@ -37,6 +39,7 @@ class Tender:
         watch: Watch,
         relay: Relay,
         events: EventSource,
+        disk: Disk,
     ) -> None:
         self._name = name
         self._mirror = mirror
@@ -44,10 +47,12 @@ class Tender:
         self._watch = watch
         self._relay = relay
         self._events = events
+        self._disk = disk
         self._bell = asyncio.Event()
         self._strangers: set[str] = set()
         self._since: dict[AttemptId, float] = {}  # when each prompt here was first known of
         relay.on_end, relay.on_stranger = self._heard, self._strangers.add
+        disk.doubt()
 
     def wake(self) -> None:
         """Something may be due: the mirror changed."""
@@ -62,9 +67,11 @@ class Tender:
         worker = self._mirror.workers[self._name]
         async with self._events.listen(worker.url, self._relay, worker.sid) as listening, asyncio.TaskGroup() as group:
             relaying = group.create_task(self._relay.run(), name=f"relay {self._name}")
+            looking = group.create_task(self._look_at_disk(), name=f"disk {self._name}")
             while self._name in self._mirror.workers:
                 await self._once(listening)
             relaying.cancel()
+            looking.cancel()
 
     async def _once(self, listening: Listening) -> None:
         self._bell.clear()
@@ -79,15 +86,18 @@ class Tender:
                 await self._bell.wait()
 
     async def _look(self, worker: Worker, listening: Listening) -> float:
-        heard = worker if worker.sid == listening.sid else replace(worker, sid=listening.sid)
-        seen = await self._observer.look(heard)
+        seen = await self._observer.look(replace(worker, sid=listening.sid, lives=self._disk.lives))
         if seen != worker:
             self._mirror.believe(seen)
         if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
             return max(0.01, min(self._observer.next_look(), _IDLE_LOOK))  # it would not answer this either
+        if not seen.answers:
+            self._disk.doubt()
         if self._strangers:
             await self._watch.adopt(seen, [self._strangers.pop() for _ in range(len(self._strangers))])
         await self._watched(seen)
+        if self._disk.lives not in (None, seen.lives):
+            self._bell.set()  # to publish them
         if self._is_deaf():
             log.warning("worker %s: its socket is deaf", self._name)
             self._relay.last_status = time.monotonic()
@@ -101,6 +111,18 @@ class Tender:
                 await self._watch.look(worker)
         except TimeoutError:
             raise WorkerSilent(f"{worker.url} stopped answering") from None
+
+    async def _look_at_disk(self) -> None:
+        """Whenever it is in doubt and the worker answers; beside the rest, for that must not wait for it."""
+        while True:
+            await self._disk.doubted()
+            worker = self._mirror.workers.get(self._name)
+            try:
+                if worker is not None and worker.answers and await self._disk.look(worker):
+                    self._bell.set()
+            except GatewayError as error:
+                log.info("worker %s: its disk was not looked at: %s", self._name, error)
+            await asyncio.sleep(_DISK_AGAIN)
 
     def _note(self) -> None:
         now = time.monotonic()
@@ -117,6 +139,7 @@ class Tender:
     def _heard(self, attempt: str | None) -> None:
         self._watch.hurry(attempt)
         if attempt is None:
+            self._disk.doubt()
             self._observer.hurry("poll")
         self._bell.set()
 

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from gateway.domain.files.lives import TYPES, Lives, Marker
 from gateway.domain.files.naming import Bare, bare, farm_name
 from gateway.domain.files.references import WRITTEN, OutputFile, files_in, is_file
+from gateway.domain.files.rewriting import Names, rename, rename_output, rename_record
 
-__all__ = ["WRITTEN", "Bare", "OutputFile", "bare", "farm_name", "files_in", "is_file"]
+__all__ = [
+    "TYPES",
+    "WRITTEN",
+    "Bare",
+    "Lives",
+    "Marker",
+    "Names",
+    "OutputFile",
+    "bare",
+    "farm_name",
+    "files_in",
+    "is_file",
+    "rename",
+    "rename_output",
+    "rename_record",
+]

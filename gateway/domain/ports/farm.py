@@ -66,6 +66,19 @@ class FarmStore(Protocol):
 
     async def catalogue(self, digest: str) -> bytes | None: ...
 
+    async def farm_id(self) -> str:
+        """What this farm is called on the disks of its workers; lasting, and no other farm's."""
+        ...
+
+    async def lives(self, name: WorkerName) -> dict[str, int]:
+        """The recorded life of each folder of a worker's disk, by type; kept for a year, also after it was removed."""
+        ...
+
+    async def begin_life(self, name: WorkerName, type: str, before: int, life: int) -> int:
+        """A folder that was in the life `before` (0: in none) is in `life` from now on, unless somebody said so
+        already; the life that is recorded now."""
+        ...
+
     async def home(self) -> WorkerName | None: ...
 
     async def set_home(self, name: WorkerName) -> None: ...

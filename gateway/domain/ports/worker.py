@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gateway.domain.files import OutputFile
+
 
 @dataclass(frozen=True, slots=True)
 class PostAnswer:
@@ -54,6 +56,14 @@ class Comfy(Protocol):
 
     async def get(self, url: str, path: str) -> bytes | None:
         """A small read; None for a 404."""
+        ...
+
+    async def read(self, url: str, file: OutputFile) -> bytes | None:
+        """A small file; None when it is not there."""
+        ...
+
+    async def write(self, url: str, file: OutputFile, content: bytes) -> None:
+        """Put a small file there, over one of that name. A worker that cannot raises WorkerRejected."""
         ...
 
     async def interrupt(self, url: str, id: str) -> None:
