@@ -23,7 +23,7 @@ from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
-from gateway.adapters.sockets import WorkerSockets
+from gateway.app_workers import tenders
 from gateway.domain.door import Door
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
@@ -47,7 +47,6 @@ from gateway.edge.view import Upload, View
 from gateway.flows.attempts import Attempts, Tries
 from gateway.flows.catalog import Catalog
 from gateway.flows.catalogues import Catalogues
-from gateway.flows.children import Children
 from gateway.flows.clients import Clients, Room
 from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
@@ -58,22 +57,17 @@ from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
 from gateway.flows.lives import Disk, Disks
 from gateway.flows.mirror import Mirror
-from gateway.flows.observe import Observer, Rhythm
 from gateway.flows.pace import Pace
 from gateway.flows.query import Query, RecordCache
-from gateway.flows.relay import Relay
 from gateway.flows.sharing import Tasks, beside
 from gateway.flows.submit import Submit
 from gateway.flows.tend import Tending
-from gateway.flows.tender import Tender
 from gateway.flows.upkeep import Upkeep
-from gateway.flows.watch import Watch
 from gateway.loops import Loop, running
 from gateway.metrics import Metrics, PrometheusRecorder
 from gateway.settings import Settings
 
 _FOLLOW = 0.5
-_FORGOTTEN = 1.5  # of post_timeout
 _UPKEEP_EVERY = 10.0
 
 
@@ -200,8 +194,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     clients = Clients(mirror, kept, Room())
     homes = HomesOf(mirror, jobs, comfy, grace=grace)
     disks = Disks(lambda: Disk(comfy, farm))
-    mirror.listen(lambda _: disks.retain(mirror.workers))
-    tender = _tender(settings, store, session, comfy, mirror, catalogues, attempts, clients, disks)
+    tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, disks)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
@@ -220,41 +213,9 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     )
 
 
-def _tender(
-    settings: Settings,
-    store: _Store,
-    session: aiohttp.ClientSession,
-    comfy: ComfyApi,
-    mirror: Mirror,
-    catalogues: Catalogues,
-    attempts: Attempts,
-    clients: Clients,
-    disks: Disks,
-) -> Callable[[WorkerName], Tender]:
-    events, children = WorkerSockets(session), Children(store.jobs, comfy, mirror)
-    rhythm, forgotten = _rhythm(settings), _FORGOTTEN * settings.post_timeout
-
-    def tender(name: WorkerName) -> Tender:
-        observer = Observer(comfy, store.farm, catalogues, rhythm, lambda: len(mirror.on(name)))
-        watch = Watch(store.jobs, comfy, mirror, attempts, children, store.farm.alive, forgotten)
-        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events, disks.of(name))
-
-    return tender
-
-
 def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller, settings.validation_timeout
-    )
-
-
-def _rhythm(settings: Settings) -> Rhythm:
-    return Rhythm(
-        poll_every=settings.poll_every,
-        stats_every=settings.stats_every,
-        catalogue_every=settings.catalogue_every,
-        poll_timeout=settings.poll_timeout,
-        slow_answer=settings.slow_answer,
     )
 
 

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 import redis
+from aiohttp import web_fileresponse
 from hypothesis import settings
 
 from tests.servers import StateServer, leaks
 
 settings.register_profile("tests", derandomize=True, deadline=None)  # `scripts/fuzz` is where chance has its place
 settings.load_profile("tests")
+
+
+web_fileresponse.NOSENDFILE = True  # type: ignore[misc]
+"""A connection that is aborted in the middle of a sendfile makes asyncio raise where nobody can catch it, and emulated
+workers die in the middle of whatever they do."""
 
 
 @pytest.fixture(scope="session")
