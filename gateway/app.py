@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 from redis.asyncio import Redis
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.adapters.comfy import ComfyApi
@@ -25,7 +24,6 @@ from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
 from gateway.app_workers import tenders
 from gateway.domain.door import Door
-from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
 from gateway.domain.labels import by_worker
 from gateway.domain.placement import POLICIES, Placement
@@ -33,7 +31,7 @@ from gateway.domain.ports import Limits
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.callers import Callers
 from gateway.edge.catalog import CatalogRoutes
-from gateway.edge.errors import on_anything, on_gateway_error
+from gateway.edge.errors import Telling
 from gateway.edge.events import EventRoutes
 from gateway.edge.jobs import JobRoutes
 from gateway.edge.middleware import BodyCap, Doorkeeper, Timing
@@ -77,22 +75,27 @@ def build(settings: Settings, state_url: str, draining: Callable[[], bool]) -> A
     late = _Late()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         async with opened(settings, state_url, draining, metrics) as app:
             late.app = app
             yield
 
-    app = Starlette(
-        lifespan=lifespan,
-        exception_handlers={GatewayError: on_gateway_error, Exception: on_anything},
-        middleware=[
-            Middleware(Timing, observe=lambda route, seconds: metrics.requests.labels(route).observe(seconds)),
-            Middleware(Doorkeeper, door=Door(settings.allowed_origins)),
-            Middleware(BodyCap, limit=settings.max_upload),
-        ],
-    )
-    app.router.default = late
-    return app
+    answering = Doorkeeper(BodyCap(Telling(late), settings.max_upload), Door(settings.allowed_origins))
+    return _Application(Timing(answering, metrics.request), Router(lifespan=lifespan))
+
+
+class _Application:
+    """Starlette keeps the lifespan; requests do not pass through it."""
+
+    def __init__(self, app: ASGIApp, lifespan: Router) -> None:
+        self._app = app
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan.lifespan(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _Late:

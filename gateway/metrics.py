@@ -45,6 +45,7 @@ class Metrics:
         self.requests = Histogram(
             name("overhead_seconds"), "One request, by route", ["route"], buckets=_REQUEST, registry=r
         )
+        self._of_route: dict[str, Histogram] = {}
         self.lag = Histogram(name("event_loop_lag_seconds"), "The event loop's delay", buckets=_FAST, registry=r)
         self.queue = Gauge(name("queue_jobs"), "Prompts, by state", ["state"], registry=r)
         self.queue_bytes = Gauge(name("queue_bytes"), "Bytes of waiting prompts", registry=r)
@@ -54,6 +55,12 @@ class Metrics:
         self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
         self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
         self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
+
+    def request(self, route: str, seconds: float) -> None:
+        """One request was answered. The label's own object is kept, for looking it up costs more than counting."""
+        if (of := self._of_route.get(route)) is None:
+            of = self._of_route[route] = self.requests.labels(route)
+        of.observe(seconds)
 
     async def measure_lag(self) -> None:
         """How much later than asked for a sleeper wakes up."""
@@ -79,7 +86,7 @@ class Metrics:
         self.queue_bytes.set(sum(job.size for job in waiting))
         now = time.time()
         self.oldest.set(max(0.0, now - min((job.created_at for job in waiting), default=now)))
-        self.history.set(len(mirror.history))
+        self.history.set(mirror.ended)
 
     def _look_at(self, worker: Worker, *, busy: bool) -> None:
         now = "draining" if worker.draining else type(worker.liveness).__name__.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Literal, cast
 
@@ -36,6 +36,18 @@ class RedisFarm:
             seen = await self._redis.mget([self._keys.seen(name) for name in names]) if names else []
         rows = zip(names, entries.values(), seen, strict=True)
         return {name: _worker(name, json.loads(entry), json.loads(raw or "{}")) for name, entry, raw in rows}
+
+    async def some(self, names: Collection[WorkerName]) -> tuple[dict[WorkerName, Worker], WorkerName | None]:
+        names = list(names)
+        with translated():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.get(self._keys.home)
+                pipe.hmget(self._keys.workers, names)
+                pipe.mget([self._keys.seen(name) for name in names])
+                home, entries, seen = await pipe.execute()
+        rows = [(name, entry, raw) for name, entry, raw in zip(names, entries, seen, strict=True) if entry]
+        found = {name: _worker(name, json.loads(entry), json.loads(raw or "{}")) for name, entry, raw in rows}
+        return found, WorkerName(home.decode()) if home else None
 
     async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool:
         k = self._keys

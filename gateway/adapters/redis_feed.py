@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from gateway.adapters.redis_client import Line
 from gateway.adapters.redis_jobs import load_demand
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
@@ -45,7 +47,8 @@ _NAMES = [
     "size",
     "priority",
 ]
-_BATCH = 500
+_BATCH = 100
+"""Prompts read in one go: some thousands of values, whose reading holds up all else for a few milliseconds."""
 _ENTRIES = 2000
 _DEMANDS_KEPT = 4096
 
@@ -55,7 +58,15 @@ class RedisFeed:
         self._redis: Any = redis  # its replies are typed for all settings at once; ours are bytes
         self._keys = keys
         self._run = run
+        self._version = Line(redis, "GET", keys.version)
         self._demands: dict[tuple[bytes, int], Demand] = {}
+
+    async def version(self) -> int:
+        try:
+            return int(await self._version.ask() or 0)
+        except (RedisError, OSError, TimeoutError):
+            with translated():  # the pool tries again, as often as is worth it
+                return int(await self._redis.get(self._keys.version) or 0)
 
     async def since(self, version: int) -> Changes:
         k = self._keys
@@ -71,9 +82,10 @@ class RedisFeed:
             workers=frozenset(WorkerName(name) for kind, name in pairs if kind == "w"),
         )
 
-    async def wait(self, version: int, timeout: float) -> None:
+    async def wait(self, version: int, timeout: float) -> bool:
+        block = max(1, int(timeout * 1000))
         with translated():
-            await self._redis.xread({self._keys.changes: f"{version}-0"}, count=1, block=max(1, int(timeout * 1000)))
+            return bool(await self._redis.xread({self._keys.changes: f"{version}-0"}, count=1, block=block))
 
     async def jobs(self, ids: Sequence[PromptId]) -> dict[PromptId, Job | None]:
         found: dict[PromptId, Job | None] = {}

@@ -6,8 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 
-from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain import errors
 from gateway.edge.bodies import as_json
@@ -35,7 +35,33 @@ _BARE = "500 Internal Server Error\n\nServer got itself in trouble"
 """aiohttp's words for what its handler raised; ComfyUI's clients know them (recording invalid.json)."""
 
 
-async def on_gateway_error(request: Request, error: Exception) -> Response:
+class Telling:
+    """Answers what is raised further in, unless an answer has begun; what is no GatewayError is raised on, too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except errors.GatewayError as error:
+            if begun:
+                raise
+            await on_gateway_error(error)(scope, receive, send)
+        except Exception:
+            if not begun and scope["type"] == "http":
+                await trouble()(scope, receive, send)
+            raise
+
+
+def on_gateway_error(error: errors.GatewayError) -> Response:
     status = status_of(error)
     if isinstance(error, errors.BrokenBody):
         return trouble()
@@ -49,10 +75,6 @@ async def on_gateway_error(request: Request, error: Exception) -> Response:
     extra = {"field": error.field} if isinstance(error, errors.BadRequest) and error.field else {}
     told = {"type": _kind(error), "message": str(error), "details": "", "extra_info": extra}
     return Response(json.dumps({"error": told, "node_errors": {}}), status, headers, "application/json")
-
-
-async def on_anything(request: Request, error: Exception) -> Response:
-    return trouble()
 
 
 def trouble() -> Response:

@@ -25,8 +25,10 @@ def content_length(headers: RawHeaders) -> int | None:
 
 
 def has_body(headers: RawHeaders) -> bool:
-    names = dict(headers)
-    return b"transfer-encoding" in names or (content_length(names.items()) or 0) > 0
+    for name, value in headers:
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+            return True
+    return False
 
 
 def accepts_gzip(headers: RawHeaders) -> bool:

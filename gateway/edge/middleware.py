@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain.door import Door, Refused
 from gateway.domain.errors import BodyTooLarge
-from gateway.edge.headers import content_length, header
+from gateway.edge.headers import RawHeaders, content_length, has_body
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,7 @@ class Doorkeeper:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = scope["headers"]
-        verdict = self._door.decide(
-            host=header(headers, b"host"),
-            origin=header(headers, b"origin"),
-            site=header(headers, b"sec-fetch-site"),
-            referer=header(headers, b"referer"),
-        )
+        verdict = self._door.decide(**_said_of_origin(scope["headers"]))
         if isinstance(verdict, Refused):
             log.warning("refused %s %s: %s", scope.get("method", "socket"), scope["path"], verdict.reason)
             await _refuse(scope, receive, send)
@@ -64,7 +58,7 @@ class BodyCap:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not has_body(scope["headers"]):
             await self._app(scope, receive, send)
             return
         if (content_length(scope["headers"]) or 0) > self._limit:
@@ -118,6 +112,18 @@ class Timing:
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._observe(route, time.perf_counter() - began)
+
+
+_OF_ORIGIN = {b"host": "host", b"origin": "origin", b"sec-fetch-site": "site", b"referer": "referer"}
+
+
+def _said_of_origin(headers: RawHeaders) -> dict[str, str | None]:
+    """What the door judges by, as it names it; the first of each header counts."""
+    said: dict[str, str | None] = dict.fromkeys(_OF_ORIGIN.values())
+    for name, value in headers:
+        if (key := _OF_ORIGIN.get(name)) is not None and said[key] is None:
+            said[key] = value.decode("latin-1")
+    return said
 
 
 def _adding(send: Send, added: list[tuple[bytes, bytes]]) -> Send:

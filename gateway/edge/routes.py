@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from inspect import iscoroutinefunction
-from typing import Any
-
-from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute, Route, Router, WebSocketRoute, request_response
-from starlette.types import Receive, Scope, Send
 
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.catalog import CatalogRoutes
@@ -20,9 +14,8 @@ from gateway.edge.passthrough import Passthrough
 from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
 from gateway.edge.socket import Socket
+from gateway.edge.table import Row, Table
 from gateway.edge.view import Upload, View
-
-Row = tuple[str, str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +33,9 @@ class Endpoints:
     events: EventRoutes
 
 
-def router(to: Endpoints) -> Router:
+def router(to: Endpoints) -> Table:
     rows = [*_twins(_comfyui(to)), *_comfyui_api_only(to), *_gateway(to)]
-    by_path: dict[str, dict[str, Any]] = {}
-    for method, path, endpoint in rows:
-        by_path.setdefault(path, {})[method] = endpoint
-    sockets: list[BaseRoute] = [WebSocketRoute(path, to.socket) for path in ("/ws", "/api/ws")]
-    routes: list[BaseRoute] = [Route(path, ByMethod(endpoints)) for path, endpoints in by_path.items()]
-    return Router([*sockets, *routes], redirect_slashes=False, default=to.passthrough)
-
-
-class ByMethod:
-    """One path: goes by the method, and answers a wrong one as aiohttp does (recording static.json)."""
-
-    def __init__(self, endpoints: Mapping[str, Any]) -> None:
-        """`endpoints` are handlers of a request, or raw ASGI apps."""
-        self._apps = {m: request_response(e) if iscoroutinefunction(e) else e for m, e in endpoints.items()}
-        if "GET" in self._apps:
-            self._apps.setdefault("HEAD", self._apps["GET"])
-        self._allow = ",".join(sorted(self._apps))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._apps.get(scope["method"])
-        if app is None:
-            app = PlainTextResponse("405: Method Not Allowed", 405, {"Allow": self._allow})
-        await app(scope, receive, send)
+    return Table(rows, dict.fromkeys(("/ws", "/api/ws"), to.socket), to.passthrough)
 
 
 def _comfyui(to: Endpoints) -> list[Row]:

@@ -17,6 +17,7 @@ class Catalogues:
         self._farm = farm
         self._pool = Pool()
         self._known: dict[str, Catalogue] = {}
+        self._united: tuple[str, ...] = ()
         self._union: dict[str, NodeClass] = {}
 
     @property
@@ -42,7 +43,9 @@ class Catalogues:
 
     def retain(self, digests: Iterable[str]) -> None:
         self._known = {digest: self._known[digest] for digest in dict.fromkeys(digests) if digest in self._known}
-        self._union = unite(list(self._known.values()))
+        if (now := tuple(self._known)) != self._united:
+            self._united = now
+            self._union = unite(list(self._known.values()))
 
     async def _parse(self, raw: bytes) -> Catalogue:
         catalogue = await asyncio.to_thread(parse, raw, self._pool)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.domain.ids import ClientId, PromptId, WorkerName
@@ -23,6 +23,7 @@ from gateway.flows.sharing import Shared
 CANCELLED_KEPT = 1000
 _UNREAD = -1
 _PATIENCE = 0.5
+_PART = 100
 _TOLD = ("url", "draining", "configured", "leaving", "labels")
 
 
@@ -61,6 +62,7 @@ class Mirror:
         self.cancelled: dict[PromptId, Job] = {}
         self._on: dict[WorkerName, set[PromptId]] = {}
         self._history: list[tuple[int, PromptId]] = []
+        self._behind = True  # known to be, so that nobody need ask whether
         self.fresh = Shared(self._sync)
 
     def listen(self, changed: Callable[[News], None]) -> None:
@@ -81,7 +83,13 @@ class Mirror:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await self.fresh()
-            await self._feed.wait(self.version, _PATIENCE)
+            if await self._feed.wait(self.version, _PATIENCE):
+                self._behind = True
+
+    @property
+    def ended(self) -> int:
+        """How many prompts the history has."""
+        return len(self._history)
 
     @property
     def history(self) -> list[PromptId]:
@@ -102,12 +110,12 @@ class Mirror:
 
     async def _sync(self) -> None:
         while True:
+            if not self._behind and await self._feed.version() == self.version:
+                return
             changes = await self._feed.since(self.version)
+            self._behind = False
             if changes.everything or self.version == _UNREAD:
                 await self._read_everything(changes)
-            elif changes.version == self.version:
-                self.waits = changes.waits
-                return
             else:
                 await self._take(changes)
             news, self._news = self._news, News()
@@ -118,7 +126,8 @@ class Mirror:
 
     async def _take(self, changes: Changes) -> None:
         if changes.workers:
-            await self._read_workers()
+            seen, self.home = await self._farm.some(changes.workers)
+            await self._see(seen, gone=changes.workers - seen.keys())
             self._news.workers |= changes.workers
         if changes.prompts:
             for id, job in (await self._feed.jobs(list(changes.prompts))).items():
@@ -126,26 +135,28 @@ class Mirror:
         self.version, self.waits = changes.version, changes.waits
 
     async def _read_everything(self, changes: Changes) -> None:
-        await self._read_workers()
+        """A part at a time, with a breath for others in between: each prompt by itself is as new as it can be."""
+        seen = await self._farm.workers()
+        self.home = await self._farm.home()
+        await self._see(seen, gone=self.workers.keys() - seen.keys())
         ids = await self._feed.all_ids()
         for id in self.jobs.keys() - set(ids):
             self._put(id, None)
-        for id, job in (await self._feed.jobs(ids)).items():
-            self._put(id, job)
+        for start in range(0, len(ids), _PART):
+            for id, job in (await self._feed.jobs(ids[start : start + _PART])).items():
+                self._put(id, job)
         self.version, self.waits = changes.version, changes.waits
 
-    async def _read_workers(self) -> None:
-        seen = await self._farm.workers()
+    async def _see(self, seen: Mapping[WorkerName, Worker], gone: Iterable[WorkerName]) -> None:
+        for name in gone:
+            if self.workers.pop(name, None) is not None:
+                self._placement.worker_gone(name)
         for name, worker in seen.items():
             if worker.catalogue_digest:
-                seen[name] = replace(worker, catalogue=await self._catalogues.load(worker.catalogue_digest))
-        self._catalogues.retain(worker.catalogue_digest for worker in seen.values())
-        for name in self.workers.keys() - seen.keys():
-            self._placement.worker_gone(name)
-        self.workers = seen
-        self.home = await self._farm.home()
-        for worker in seen.values():
+                worker = replace(worker, catalogue=await self._catalogues.load(worker.catalogue_digest))
+            self.workers[name] = worker
             self._placement.worker_seen(worker)
+        self._catalogues.retain(worker.catalogue_digest for worker in self.workers.values())
 
     def _put(self, id: PromptId, job: Job | None) -> None:
         before = self.jobs.pop(id, None)

@@ -88,7 +88,7 @@ class Query:
         """Browsers ask for the list after every status: what has ended is parsed once."""
         known = self._summaries.get(id)
         if known is None or known[0] is not summary:
-            if len(self._summaries) > 2 * len(self._mirror.history) + 100:
+            if len(self._summaries) > 2 * self._mirror.ended + 100:
                 self._summaries.clear()
             known = self._summaries[id] = (summary, json.loads(summary))
         return known[1]

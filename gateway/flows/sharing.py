@@ -22,29 +22,35 @@ class Shared:
 
     def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
         self._run = run
-        self._next: asyncio.Future[None] | None = None
+        self._asked: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __call__(self) -> None:
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._serve(), name="shared run")
-        await asyncio.shield(self._next)
+        asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._serve(), name="shared run")
+        await asked
 
     async def _serve(self) -> None:
-        while (asked := self._next) is not None:
-            self._next = None
+        while self._asked:
+            asked, self._asked = self._asked, []
+            failure: Exception | None = None
             try:
                 await self._run()
             except Exception as error:  # noqa: BLE001 - handed to all who wait
-                asked.set_exception(error)
-                asked.exception()  # so that nobody waiting is no warning
+                failure = error
             except BaseException:
-                asked.cancel()
+                for one in (*asked, *self._asked):
+                    one.cancel()
                 raise
-            else:
-                asked.set_result(None)
+            for one in asked:
+                if one.done():
+                    continue  # who asked waits no more
+                if failure is None:
+                    one.set_result(None)
+                else:
+                    one.set_exception(failure)
 
 
 def insisting() -> AsyncRetrying:

@@ -58,6 +58,7 @@ async def test_what_one_replica_sees_all_see(store: Store, other: Store, livenes
     seen = replace(SEEN, liveness=liveness)
     await store.farm.publish(seen)
     assert await other.farm.workers() == {W: seen}
+    assert await other.farm.some({W, WorkerName("gone")}) == ({W: seen}, W)
     assert (await other.feed.since(version)).workers == {"w"}
     assert 86000 < await store.redis.ttl(KEYS.seen(W)) <= 86400
 

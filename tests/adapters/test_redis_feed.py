@@ -107,3 +107,22 @@ async def test_a_hash_that_is_no_prompt_is_none(store: Store) -> None:
     assert await store.job(P) is None
     await store.redis.hdel(KEYS.job(P), "state")
     assert await store.job(P) is None
+
+
+async def test_the_version_is_known_whatever_became_of_the_connection_that_asks(store: Store) -> None:
+    assert await store.feed.version() == 0
+    await store.jobs.accept(new("p"), ROOM)
+    assert await store.feed.version() == 1
+    await store.redis.client_kill_filter(_type="normal", skipme=True)
+    await store.jobs.accept(new("q"), ROOM)
+    assert await store.feed.version() == 2
+
+
+async def test_a_question_that_was_given_up_leaves_no_answer_for_the_next(store: Store) -> None:
+    for number in range(20):
+        asked = asyncio.create_task(store.feed.version())
+        await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        await store.jobs.accept(new(f"p{number}"), ROOM)
+        assert await store.feed.version() == number + 1

@@ -6,15 +6,13 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from gateway.adapters.relay import Relay, new_session
-from gateway.domain.errors import GatewayError
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports.relay import Wire
 from gateway.domain.workers import Down, Up, Worker
-from gateway.edge.errors import on_gateway_error
+from gateway.edge.errors import Telling
 from tests.servers import serve
 
 
@@ -44,21 +42,8 @@ class Farm:
 
 @asynccontextmanager
 async def gateway(build: Callable[[Wire], ASGIApp]) -> AsyncIterator[str]:
-    async with new_session(connect_timeout=2) as session, serve(_telling(build(Relay(session)))) as url:
+    async with new_session(connect_timeout=2) as session, serve(Telling(build(Relay(session)))) as url:
         yield url
-
-
-def _telling(app: ASGIApp) -> ASGIApp:
-    """With the gateway's own table of errors around it."""
-
-    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await app(scope, receive, send)
-        except GatewayError as exc:
-            response = await on_gateway_error(Request(scope), exc)
-            await response(scope, receive, send)
-
-    return telling
 
 
 def told(body: bytes) -> tuple[str, str]:

@@ -5,12 +5,10 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
-from gateway.domain.errors import GatewayError
 from gateway.edge.catalog import CatalogRoutes
-from gateway.edge.errors import on_gateway_error
+from gateway.edge.errors import Telling
 from gateway.flows.catalog import Catalog
 from gateway.flows.listings import Patience
 from tests.flows.worker_reads import FakeReads
@@ -40,7 +38,7 @@ async def url(anyio_backend: str) -> AsyncIterator[str]:
             Route("/system_stats", to.system_stats),
             Route("/view_metadata/{folder_name}", to.view_metadata, methods=["GET", "POST"]),
         ]
-        async with serve(Starlette(routes=routes, exception_handlers={GatewayError: on_gateway_error})) as url:
+        async with serve(Telling(Router(routes))) as url:
             yield url
 
 

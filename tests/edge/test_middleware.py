@@ -3,16 +3,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from gateway.domain.door import Door
-from gateway.domain.errors import GatewayError
-from gateway.edge.errors import on_gateway_error
 from gateway.edge.middleware import BodyCap, Doorkeeper, Timing
 from gateway.edge.passthrough import Passthrough
 from tests.edge.farm import Farm, gateway, up
@@ -46,15 +43,14 @@ async def socket(ws: WebSocket) -> None:
     await ws.close()
 
 
-def routes() -> Starlette:
-    return Starlette(
+def routes() -> Router:
+    return Router(
         routes=[
             Route("/interrupt", hello),
             Route("/things/{name}", hello),
             Route("/length", length, methods=["POST"]),
             WebSocketRoute("/ws", socket),
         ],
-        exception_handlers={GatewayError: on_gateway_error},
     )
 
 
@@ -167,7 +163,7 @@ async def test_requests_are_timed_by_route_to_their_last_byte() -> None:
         return StreamingResponse(body())  # type: ignore[arg-type]
 
     app = routes()
-    app.router.routes.append(Route("/slow", slow))
+    app.routes.append(Route("/slow", slow))
     timed: ASGIApp = Timing(app, lambda route, seconds: seen.append((route, seconds)))
     async with serve(timed) as url:
         for path in ("/things/a", "/things/b", "/nowhere"):

@@ -50,14 +50,14 @@ async def test_requests_of_one_moment_share_one_look(state: str) -> None:
     async with replica(state) as here:
         await here.mirror.fresh()
         calls = 0
-        since = here.store.feed.since
+        version = here.store.feed.version
 
-        async def counted(version: int) -> object:
+        async def counted() -> int:
             nonlocal calls
             calls += 1
-            return await since(version)
+            return await version()
 
-        here.mirror._feed.since = counted  # type: ignore[method-assign,assignment]
+        here.mirror._feed.version = counted  # type: ignore[method-assign]
         await asyncio.gather(*(here.mirror.fresh() for _ in range(100)))
         assert calls == 1
 

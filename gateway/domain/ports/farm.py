@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,10 +36,14 @@ class WorkerEntry:
 
 
 class ChangeFeed(Protocol):
+    async def version(self) -> int:
+        """What the store has come to; the cheapest of all questions, and never asked twice at a time."""
+        ...
+
     async def since(self, version: int) -> Changes: ...
 
-    async def wait(self, version: int, timeout: float) -> None:
-        """Return once something newer than `version` is there, or after `timeout` seconds."""
+    async def wait(self, version: int, timeout: float) -> bool:
+        """True once something newer than `version` is there, False after `timeout` seconds."""
         ...
 
     async def jobs(self, ids: Sequence[PromptId]) -> dict[PromptId, Job | None]: ...
@@ -52,6 +56,10 @@ class ChangeFeed(Protocol):
 class FarmStore(Protocol):
     async def workers(self) -> dict[WorkerName, Worker]:
         """All workers, with what was last seen of them."""
+        ...
+
+    async def some(self, names: Collection[WorkerName]) -> tuple[dict[WorkerName, Worker], WorkerName | None]:
+        """Those of these workers that are there, and the home worker's name."""
         ...
 
     async def put(self, entry: WorkerEntry, *, new: bool = False) -> bool: ...
