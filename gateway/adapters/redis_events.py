@@ -10,30 +10,32 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.adapters.redis_keys import EVENTS_KEPT, EVENTS_TTL, Keys
-from gateway.adapters.redis_scripts import translated
+from gateway.adapters.redis_scripts import Arg, Scripts, translated
 from gateway.domain.ids import PromptId, ReplicaId
 from gateway.domain.ports import Carried, Interest, LoggedEvent, Message, Subscribed
 
 _BREAK = b"\n"
 _IDLE = 1.0
+_AT_ONCE = 100  # events in one step of Redis, which does nothing else meanwhile
 
 
 class RedisEvents:
-    def __init__(self, redis: Redis, keys: Keys, *, replica: ReplicaId) -> None:
+    def __init__(self, redis: Redis, run: Scripts, keys: Keys, *, replica: ReplicaId) -> None:
         self._redis: Any = redis
+        self._run = run
         self._keys = keys
         self._replica = replica
 
     async def log(self, events: Iterable[tuple[PromptId, str]]) -> list[str]:
-        events = list(events)
-        with translated():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for prompt, event in events:
-                    key = self._keys.events(prompt)
-                    pipe.xadd(key, {"e": event}, maxlen=EVENTS_KEPT, approximate=True)
-                    pipe.expire(key, EVENTS_TTL)
-                replies = await pipe.execute()
-        return [reply.decode() for reply in replies[::2]]
+        waiting, places = list(events), list[str]()
+        for start in range(0, len(waiting), _AT_ONCE):
+            streams: dict[PromptId, int] = {}
+            args: list[Arg] = [EVENTS_KEPT, EVENTS_TTL]
+            for prompt, event in waiting[start : start + _AT_ONCE]:
+                args += (streams.setdefault(prompt, len(streams) + 1), event)
+            reply = await self._run("log", [self._keys.events(prompt) for prompt in streams], args)
+            places += (place.decode() for place in reply)
+        return places
 
     async def since(self, prompt: PromptId, place: str) -> list[LoggedEvent]:
         with translated():

@@ -38,7 +38,7 @@ class Outbox:
     def __init__(self, max_bytes: int, max_messages: int) -> None:
         self._max_bytes = max_bytes
         self._max_messages = max_messages
-        self._waiting: OrderedDict[Hashable, Item] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, tuple[Item, int]] = OrderedDict()  # with its bytes
         self._messages = 0
         self._bytes = 0
         self._overflow: Overflow | None = None
@@ -62,10 +62,10 @@ class Outbox:
         if self._overflow is not None:
             return self._overflow
         if item.key is not None and (older := self._waiting.pop(item.key, None)) is not None:
-            self._count(older, -1)
-        full = bool(self._waiting)
-        self._waiting[object() if item.key is None else item.key] = item
-        self._count(item, 1)
+            self._count(*older, -1)
+        full, size = bool(self._waiting), item.size
+        self._waiting[object() if item.key is None else item.key] = item, size
+        self._count(item, size, 1)
         if full and (self._bytes > self._max_bytes or self._messages > self._max_messages):
             self._overflow = Overflow(self._messages, self._bytes)
             self._waiting.clear()
@@ -76,13 +76,13 @@ class Outbox:
         """The oldest item that waits."""
         if not self._waiting:
             return None
-        _, item = self._waiting.popitem(last=False)
-        self._count(item, -1)
+        _, (item, size) = self._waiting.popitem(last=False)
+        self._count(item, size, -1)
         return item
 
-    def _count(self, item: Item, sign: int) -> None:
+    def _count(self, item: Item, size: int, sign: int) -> None:
         self._messages += sign * len(item.messages)
-        self._bytes += sign * item.size
+        self._bytes += sign * size
 
 
 def _size(message: str | bytes) -> int:

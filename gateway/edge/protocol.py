@@ -1,28 +1,49 @@
-"""uvicorn's WebSocket protocol, but a client that does not read cannot hold its connection for ever.
+"""uvicorn's WebSocket protocol, but a client that does not read cannot hold its connection for ever, and frames of
+one moment are written at once.
 
 uvicorn lets a close wait until there is room to write it, and then until all that was written before is sent: neither
-comes where nobody reads, and the connection, its task and its buffers would stay.
+comes where nobody reads, and the connection, its task and its buffers would stay. And it writes each frame by itself,
+a system call each, which costs as much as all else that is done about a short one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGISendEvent, WebSocketSendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
 
 _LAST_WORDS = 5.0
 """Seconds in which a client may still fetch what was sent, and answer the close."""
+_AT_ONCE = 2**16
+"""Bytes that wait for the end of the moment; with more, the transport says whether there is room."""
 
 
 class PatientlyClosed(WebSocketsSansIOProtocol):
     _end: asyncio.TimerHandle | None = None
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._frames: list[bytes] = []
+        self._size = 0
+
     async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "websocket.send" and self._is_open():
+            await self.writable.wait()
+            if self._is_open():
+                self._gather(message)
+                return
+        self._write_gathered()
         if message["type"] == "websocket.close":
             self.writable.set()
             self._end_soon()
         await super().send(message)
+
+    def shutdown(self) -> None:
+        self._write_gathered()
+        super().shutdown()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
@@ -32,6 +53,27 @@ class PatientlyClosed(WebSocketsSansIOProtocol):
         if self._end is not None:
             self._end.cancel()
         super().connection_lost(exc)
+
+    def _is_open(self) -> bool:
+        return self.handshake_complete and not self.disconnected and self.conn.state is State.OPEN
+
+    def _gather(self, message: WebSocketSendEvent) -> None:
+        if not self._frames:
+            self.loop.call_soon(self._write_gathered)
+        if (data := message.get("bytes")) is not None:
+            self.conn.send_binary(data)
+        else:
+            self.conn.send_text((message.get("text") or "").encode())
+        for part in self.conn.data_to_send():
+            self._frames.append(part)
+            self._size += len(part)
+        if self._size > _AT_ONCE:
+            self._write_gathered()
+
+    def _write_gathered(self) -> None:
+        frames, self._frames, self._size = self._frames, [], 0
+        if frames and self._is_open():
+            self.transport.write(b"".join(frames))
 
     def _end_soon(self) -> None:
         if self._end is None:

@@ -12,7 +12,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from gateway.domain.ids import ClientId, PromptId, WorkerName
+from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Attempt, Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.placement import Placement, Waiting
 from gateway.domain.ports import ChangeFeed, Changes, FarmStore
@@ -60,7 +60,7 @@ class Mirror:
         self.live: dict[PromptId, Job] = {}
         self.accepted: dict[PromptId, Job] = {}
         self.cancelled: dict[PromptId, Job] = {}
-        self._on: dict[WorkerName, set[PromptId]] = {}
+        self._on: dict[WorkerName, dict[AttemptId, PromptId]] = {}
         self._history: list[tuple[int, PromptId]] = []
         self._behind = True  # known to be, so that nobody need ask whether
         self.fresh = Shared(self._sync)
@@ -98,8 +98,13 @@ class Mirror:
 
     def on(self, worker: WorkerName) -> list[tuple[Job, Attempt]]:
         """The prompts that hold a slot of this worker."""
-        held = ((self.jobs[id], attempt_of(self.jobs[id])) for id in self._on.get(worker, ()))
-        return [(job, attempt) for job, attempt in held if attempt]
+        held = self._on.get(worker, {}).items()
+        return [(self.jobs[id], Attempt(id, worker, attempt)) for attempt, id in held]
+
+    def holder(self, worker: WorkerName, attempt: AttemptId) -> Job | None:
+        """The prompt that holds a slot of this worker by this attempt."""
+        id = self._on.get(worker, {}).get(attempt)
+        return None if id is None else self.jobs[id]
 
     def believe(self, worker: Worker) -> None:
         """Take what this replica itself just found out about a worker for true, until the store says otherwise."""
@@ -180,7 +185,7 @@ class Mirror:
             return
         (self.live if is_live(job) else self.accepted)[job.id] = job
         if (attempt := attempt_of(job)) is not None:
-            self._on.setdefault(attempt.worker, set()).add(job.id)
+            self._on.setdefault(attempt.worker, {})[attempt.id] = job.id
             self._news.workers.add(attempt.worker)
         self._place(job)
 
@@ -192,7 +197,7 @@ class Mirror:
         self.live.pop(id, None)
         self.accepted.pop(id, None)
         if (attempt := attempt_of(job)) is not None:
-            self._on[attempt.worker].discard(id)
+            self._on[attempt.worker].pop(attempt.id, None)
             self._news.workers.add(attempt.worker)
         if isinstance(job.state, Ended):
             entry = (job.state.place, id)

@@ -103,4 +103,4 @@ class Relay:
         return job
 
     def _known(self, attempt: AttemptId) -> Job | None:
-        return next((job for job, held in self._mirror.on(self._worker) if held.id == attempt), None)
+        return self._mirror.holder(self._worker, attempt)

@@ -27,7 +27,7 @@ async def store(state: str) -> AsyncIterator[Store]:
 
 
 def bus(store: Store, replica: ReplicaId = A) -> RedisEvents:
-    return RedisEvents(store.redis, KEYS, replica=replica)
+    return RedisEvents(store.redis, store.run, KEYS, replica=replica)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from gateway.edge.protocol import PatientlyClosed
 from tests.servers import serve, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -112,3 +113,53 @@ async def test_one_that_answers_no_ping_is_let_go(monkeypatch: pytest.MonkeyPatc
         with unread(url):
             await asyncio.wait_for(gone.wait(), 10)
             await until(lambda: not tasks(), "nothing is left of it")
+
+
+class Talkative:
+    """Says many short things in one moment, and goes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await self.go_on.wait()
+        for number in range(self._count):
+            await send({"type": "websocket.send", "text": f"{number}"})
+            if number % 7 == 0:
+                await send({"type": "websocket.send", "bytes": bytes(number)})
+        await send({"type": "websocket.close", "code": 1013})
+
+
+async def test_what_is_said_in_one_moment_is_written_at_once_in_order_and_before_the_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writes: list[int] = []
+    write = PatientlyClosed._write_gathered
+
+    def noted(self: PatientlyClosed) -> None:
+        writes.extend([len(self._frames)] if self._frames else [])
+        write(self)
+
+    monkeypatch.setattr(PatientlyClosed, "_write_gathered", noted)
+    app = Talkative(1000)
+    async with (
+        serve(app, lifespan="off", ws=PatientlyClosed) as url,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/ws") as client,
+    ):
+        app.go_on.set()
+        said = [message.data async for message in client]
+    assert [one for one in said if isinstance(one, str)] == [str(number) for number in range(1000)]
+    assert [len(one) for one in said if isinstance(one, bytes)] == [*range(0, 1000, 7)]
+    assert client.close_code == 1013
+    assert len(writes) < 20
+    assert sum(writes) >= len(said)
+
+
+async def test_one_that_has_gone_is_written_to_no_more(flood: Flood, url: str) -> None:
+    with unread(url):
+        await asyncio.wait_for(flood.stuck.wait(), 10)
+    await until(lambda: not tasks(), "nothing is left of it", timeout=15)

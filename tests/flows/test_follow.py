@@ -28,7 +28,7 @@ async def core(state: str) -> AsyncIterator[Replica]:
 
 
 def bus(core: Replica) -> RedisEvents:
-    return RedisEvents(core.store.redis, KEYS, replica=ReplicaId("a"))
+    return RedisEvents(core.store.redis, core.store.run, KEYS, replica=ReplicaId("a"))
 
 
 def follow(core: Replica) -> Follow:

@@ -45,6 +45,9 @@ class Farm:
         assert worker == W
         return [(cast("Job", owner), cast("Attempt", _Held(id))) for id, owner in self.held.items()]
 
+    def holder(self, worker: WorkerName, attempt: AttemptId) -> Job | None:
+        return cast("Job | None", self.held.get(attempt))
+
     async def fresh(self) -> None:
         self.asked += 1
         if self.away:

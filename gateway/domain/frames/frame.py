@@ -35,7 +35,10 @@ class Kind(StrEnum):
     @property
     def ends(self) -> bool:
         """Whether a prompt is over with it."""
-        return self in (Kind.SUCCESS, Kind.ERROR, Kind.INTERRUPTED)
+        return self in _ENDS
+
+
+_ENDS = frozenset((Kind.SUCCESS, Kind.ERROR, Kind.INTERRUPTED))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from dataclasses import replace
 from typing import Any
 
 from gateway.domain.frames.frame import Frame, Kind
@@ -37,7 +36,11 @@ def renamed(frame: Frame, prompt_id: PromptId, attempt: AttemptId | None = None)
 def public(frame: Frame, prompt_id: PromptId, attempt: AttemptId | None = None) -> Frame:
     """The frame as clients see it; its `attempt` is then the public id. `data` stays the worker's."""
     raw = renamed(frame, prompt_id, attempt)
-    return replace(frame, raw=raw, attempt=AttemptId(prompt_id) if frame.attempt is not None else None)
+    if raw is frame.raw and frame.attempt is None:
+        return frame
+    attempt = AttemptId(prompt_id) if frame.attempt is not None else None
+    what = frame.node, frame.idle, frame.png, frame.jpeg, frame.metadata, frame.index, frame.event, frame.data
+    return Frame(frame.kind, raw, attempt, *what)  # every event comes by here, and `replace` takes three times as long
 
 
 def plain(frame: Frame) -> bytes:
@@ -62,7 +65,7 @@ def _with_part(raw: bytes, end: int, new: bytes) -> bytes:
 
 def _in_json(text: str, old: str, new: str) -> str:
     if _MINTED.fullmatch(old) and old in text:
-        return text.replace(old, json.dumps(new)[1:-1])
+        return text.replace(old, new if _MINTED.fullmatch(new) else json.dumps(new)[1:-1])
     try:
         return json.dumps(_walked(json.loads(text), old, new))
     except (ValueError, RecursionError):
