@@ -45,7 +45,8 @@ from gateway.edge.view import Upload, View
 from gateway.flows.attempts import Attempts, Tries
 from gateway.flows.catalog import Catalog
 from gateway.flows.catalogues import Catalogues
-from gateway.flows.clients import Clients, Room
+from gateway.flows.clients import Clients
+from gateway.flows.connection import Room
 from gateway.flows.control import Control
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.exchange import Exchange
@@ -131,7 +132,7 @@ def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -
         redis, run, keys, replica=replica, history_max=settings.history_max, history_ttl=settings.history_ttl
     )
     farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
-    feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, keys, replica=replica)
+    feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, run, keys, replica=replica)
     return _Store(redis, jobs, feed, farm, events, replica)
 
 
@@ -244,7 +245,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
 def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -> Endpoints:
     callers = Callers(settings.trusted_proxies)
     return Endpoints(
-        prompt=PromptRoutes(flows.submit, flows.query, callers),
+        prompt=PromptRoutes(flows.submit, flows.query, callers, flows.clients),
         queue=QueueRoutes(flows.query, flows.control, callers),
         jobs=JobRoutes(flows.query, flows.control),
         catalog=CatalogRoutes(flows.catalog),

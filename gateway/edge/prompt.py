@@ -9,15 +9,17 @@ from gateway.domain.labels import PRIORITY_HEADER, REQUIRES_HEADER, wishes
 from gateway.domain.submission import parse
 from gateway.edge.bodies import raw_json, read_json
 from gateway.edge.callers import Callers
+from gateway.flows.clients import Clients
 from gateway.flows.query import Query
 from gateway.flows.submit import Submit
 
 
 class PromptRoutes:
-    def __init__(self, submit: Submit, query: Query, callers: Callers) -> None:
+    def __init__(self, submit: Submit, query: Query, callers: Callers, clients: Clients) -> None:
         self._submit = submit
         self._query = query
         self._callers = callers
+        self._clients = clients
 
     async def post(self, request: Request) -> Response:
         submission = parse(await read_json(request))
@@ -28,6 +30,8 @@ class PromptRoutes:
             priority=request.headers.get(PRIORITY_HEADER),
         )
         reply = await self._submit(submission, caller, wanted)
+        if reply.status == 200:
+            await self._clients.counted(submission.client_id)
         return Response(reply.body, reply.status, {"Content-Type": reply.content_type})
 
     async def get(self, request: Request) -> Response:

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ClientId
-from gateway.flows.clients import Clients, Connection
+from gateway.flows.clients import Clients
+from gateway.flows.connection import Connection
 
 _TRY_AGAIN_LATER = 1013
 """What a client is told that does not read what it is sent, and one that comes while the state is away."""

@@ -10,80 +10,24 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.frames import Frame, Kind, made, parse, public
+from gateway.domain.frames import Frame, Kind, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
-from gateway.domain.outbox import Item, Outbox
+from gateway.domain.outbox import Item
 from gateway.domain.records import last_event, story
-from gateway.domain.telling import Told
 from gateway.domain.untold import Untold
+from gateway.flows.connection import Connection, Room
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
 from gateway.flows.sharing import insisting
 
 log = logging.getLogger(__name__)
 
-_ABREAST = 64  # messages
-_SMALL = 2**18  # bytes
 _KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much may wait for a client that reads slowly."""
-
-    bytes: int = 64 * 2**20
-    messages: int = 2048
-
-
-class Connection:
-    """One socket of one client: what it is told, waiting to be sent. Iterating ends when it fell too far behind."""
-
-    __slots__ = ("_bell", "_outbox", "awaited", "behind", "client_id", "told")
-
-    def __init__(self, client_id: ClientId, room: Room) -> None:
-        self.client_id = client_id
-        self.told = Told()
-        self.awaited: set[PromptId] = set()  # accepted since it is here, and their start not told yet
-        self._outbox = Outbox(room.bytes, room.messages)
-        self._bell = asyncio.Event()
-        self.behind: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when it fell too far behind; whoever sends to it may be waiting for it just then."""
-
-    def put(self, items: Iterable[Item]) -> None:
-        """What newer items make worthless is only left out for a client that is behind."""
-        for item in items:
-            keep_all = len(self._outbox) < _ABREAST and item.size < _SMALL
-            self._outbox.put(Item(item.messages) if keep_all else item)
-        if self._outbox.overflow is not None and not self.behind.done():
-            self.behind.set_result(None)
-        self._bell.set()
-
-    def replay(self, id: PromptId, events: Iterable[tuple[str, Any]]) -> None:
-        """How a prompt began, told from elsewhere than its worker's socket."""
-        self.awaited.discard(id)
-        for event, data in events:
-            self.put(self.told.frame(id, parse(made.event(event, data))))
-
-    def flags(self, theirs: Any, ours: Mapping[str, Any]) -> None:
-        """The client's feature flags, answered by the gateway's own."""
-        self.told.announced(theirs if isinstance(theirs, dict) else {})
-        self.put([Item((made.feature_flags(ours),))])
-
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
-        while self._outbox.overflow is None:
-            while (item := self._outbox.take()) is not None:
-                for message in item.messages:
-                    yield message
-            self._bell.clear()
-            if not len(self._outbox) and self._outbox.overflow is None:
-                await self._bell.wait()
 
 
 async def _at_once() -> None:
@@ -154,6 +98,18 @@ class Clients:
             if job.id in connection.awaited:
                 connection.replay(job.id, start)
 
+    async def expected(self, id: PromptId) -> None:
+        """Something about this prompt has come from another replica: know of it first, as its clients do."""
+        if id not in self._mirror.jobs:
+            with suppress(StoreUnavailable):
+                await self._mirror.fresh()
+        if (job := self._mirror.jobs.get(id)) is not None and not isinstance(job.state, Ended):
+            self._announce(job)
+
+    def awaits(self, client_id: ClientId, id: PromptId) -> bool:
+        """Whether a socket of this client here is still to be told that this prompt began."""
+        return any(id in connection.awaited for connection in self._by_id.get(client_id, ()))
+
     def deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
         """To the sockets of this client here."""
         for connection in self._by_id.get(client_id or ClientId(""), ()):
@@ -185,6 +141,13 @@ class Clients:
         accepted = self._mirror.accepted.values()
         early = sum(1 for job in accepted if job.client_id == client_id and job.id in self._announced)
         return early + self._mirror.remaining(client_id)
+
+    async def counted(self, client_id: ClientId | None) -> None:
+        """Return when the sockets of this client here are told of all that it was answered a 200 for: no smaller count
+        comes after that answer."""
+        if client_id in self._by_id:
+            with suppress(StoreUnavailable):  # it is accepted all the same
+                await self._mirror.fresh()
 
     def broadcast(self, frame: Frame) -> None:
         """A custom node's event outside of any prompt."""
@@ -252,7 +215,8 @@ class Clients:
         raw = (await self._records.get([job.id])).get(job.id)
         record = json.loads(raw) if raw else {}
         event, data = last_event(record, job, job.state.outcome)
-        for missed in await self.missed(job):
+        await self._mirror.fresh()  # what was accepted meanwhile is counted
+        for missed in await self.missed(job):  # last, for nothing of it may be told after this
             self.deliver(job.id, job.client_id, missed)
         for connection in self._by_id.get(job.client_id or ClientId(""), ()):
             if job.id in connection.awaited:

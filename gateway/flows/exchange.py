@@ -87,13 +87,13 @@ class Exchange:
 
     async def missed(self, job: Job) -> list[Frame]:
         """State events of a prompt that another replica logged and that did not get here; none are told after this."""
-        known = self._places.get(job.client_id or ClientId(""), {})
+        client_id = job.client_id or ClientId("")
         frames: list[Frame] = []
-        if job.id in known and not self._alone:
+        if not self._alone and (self._place(client_id, job.id) or self._clients.awaits(client_id, job.id)):
             await self.flush()
             async with self._refilling:
-                frames = await self._since(job, known[job.id])
-        known.pop(job.id, None)
+                frames = await self._since(client_id, job.id)
+        self._places.get(client_id, {}).pop(job.id, None)
         return frames
 
     async def send(self) -> None:
@@ -130,9 +130,10 @@ class Exchange:
         self._news.set()
 
     def _put(self, parcel: _Parcel) -> None:
+        if not self._out:
+            self._idle.clear()
+            self._bell.set()
         self._out.append(parcel)
-        self._idle.clear()
-        self._bell.set()
 
     async def _send(self, batch: list[_Parcel]) -> None:
         """What could not be logged stays, to be tried again; what could not be sent is read from the log by others."""
@@ -140,19 +141,24 @@ class Exchange:
         events = [(parcel.job.id, parcel.frame.raw) for parcel in logged if isinstance(parcel.frame.raw, str)]
         places = iter(await self._bus.log(events) if events else ())
         to: dict[ReplicaId, list[Carried]] = {}
+        last: dict[tuple[ClientId, PromptId], str] = {}
         for parcel in batch:
             self._out.popleft()
             job, place = parcel.job, next(places) if parcel.logged else None
             if job.client_id is None:
                 continue
             if place is not None:
-                self._told(job.client_id, job.id, place)
+                last[job.client_id, job.id] = place
             for replica in parcel.to:
                 to.setdefault(replica, []).append(Carried(job.id, job.client_id, place, parcel.frame.raw))
+        for (client_id, id), place in last.items():
+            self._told(client_id, id, place)
         for replica, carried in to.items():
             await self._bus.send(replica, carried)
 
     def _elsewhere(self, client_id: ClientId | None) -> tuple[ReplicaId, ...]:
+        if not self._others:
+            return ()
         now = self._clock()
         return tuple(
             replica
@@ -166,9 +172,23 @@ class Exchange:
                 await self._refill()
             case Interest():
                 self._learn(message)
-            case Carried(prompt, client, place, raw):
-                if place is None or self._told(client, prompt, place):
-                    self._clients.deliver(prompt, client, parse(raw))
+            case Carried():
+                await self._deliver(message)
+
+    async def _deliver(self, carried: Carried) -> None:
+        """With what got lost before it, where the start is still to be told."""
+        client_id, id, frame = carried.client, carried.prompt, parse(carried.raw)
+        await self._clients.expected(id)
+        lacks = frame.kind is not Kind.START and self._clients.awaits(client_id, id)
+        if lacks and carried.place is not None and not self._place(client_id, id):
+            for logged in await self._since(client_id, id):
+                self._clients.deliver(id, client_id, logged)
+        elif carried.place is None or self._told(client_id, id, carried.place):
+            self._clients.deliver(id, client_id, frame)
+
+    def _place(self, client_id: ClientId, id: PromptId) -> str:
+        """Of the last event that our client was told."""
+        return self._places.get(client_id, {}).get(id, "")
 
     def _told(self, client_id: ClientId, id: PromptId, place: str) -> bool:
         """Whether that was news to our client; from now on it is not."""
@@ -188,12 +208,13 @@ class Exchange:
         await self.flush()
         for job in self._clients.running():
             if job.client_id is not None:
-                for frame in await self._since(job, self._places.get(job.client_id, {}).get(job.id, "")):
+                for frame in await self._since(job.client_id, job.id):
                     self._clients.deliver(job.id, job.client_id, frame)
 
-    async def _since(self, job: Job, place: str) -> list[Frame]:
-        logged = await self._bus.since(job.id, place)
-        news = [one for one in logged if job.client_id is not None and self._told(job.client_id, job.id, one.place)]
+    async def _since(self, client_id: ClientId, id: PromptId) -> list[Frame]:
+        """What the log has after the last event that our client was told."""
+        logged = await self._bus.since(id, self._place(client_id, id))
+        news = [one for one in logged if self._told(client_id, id, one.place)]
         return [frame for frame in (parse(one.event) for one in news) if not frame.kind.ends]
 
     def _learn(self, interest: Interest) -> None:

@@ -118,7 +118,7 @@ class Post:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one recording as new clients of the target, after having prepared the cache of all its workers."""
+    """Plays one recording as new clients of the target, after having prepared the cache of a worker."""
 
     client: Client
     name: str
@@ -128,12 +128,11 @@ class Player:
         entries = recording(self.name)
         names = list(dict.fromkeys(entry["ws"] for entry in entries if "ws" in entry))
         self.ids = {name: uuid.uuid4().hex for name in names}
-        await self._fill(await self._workers())
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._one_worker())
+            await self._fill()
             ears = {name: await stack.enter_async_context(self._listening(entries, name)) for name in names}
             for index, post in enumerate(posts(entries)):
-                if index:
-                    await self._fill(await self._workers() - 1)
                 await self._run(post, ears[post.owner], quiet=() if index else list(ears.values()))
             frames = {name: list(ear.frames) for name, ear in ears.items()}
         return {name: Heard(self._recorded(entries, name), self._got(name, frames[name])) for name in names}
@@ -159,17 +158,26 @@ class Player:
             assert (await self.client.ask("POST", "/interrupt", json=named, params=params)).status == 200
         await ear.ended(prompt_id)
 
-    async def _workers(self) -> int:
-        if not self.client.target.is_gateway:
-            return 1
-        return len((await self.client.get("/gateway/workers")).json["workers"])
+    @asynccontextmanager
+    async def _one_worker(self) -> AsyncIterator[None]:
+        """What is in a worker's cache is in no other's: for as long as this lasts, a gateway uses the first one only."""
+        others: list[str] = []
+        if self.client.target.is_gateway:
+            workers = (await self.client.get("/gateway/workers")).json["workers"]
+            others = [worker["name"] for worker in workers if worker["state"] == "up"][1:]
+        for name in others:
+            assert (await self.client.post(f"/gateway/workers/{name}/drain")).status == 200
+        try:
+            yield
+        finally:
+            for name in others:
+                await self.client.post(f"/gateway/workers/{name}/resume")
 
-    async def _fill(self, times: int) -> None:
-        """Somebody else's prompts, one for each worker, the longest idle first: node 1 of all recordings is cached."""
+    async def _fill(self) -> None:
+        """Somebody else's prompt: node 1 of all recordings is cached."""
         image = {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}
         shown = {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}
-        for _ in range(times):
-            await self.client.run({"1": image, "2": shown}, client_id=uuid.uuid4().hex)
+        await self.client.run({"1": image, "2": shown}, client_id=uuid.uuid4().hex)
 
     def _recorded(self, entries: Sequence[Entry], name: str) -> list[Any]:
         mine = [entry for entry in of(entries, name) if "text" in entry or "binary_type" in entry]
