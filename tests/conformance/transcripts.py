@@ -160,7 +160,7 @@ class Player:
 
     @asynccontextmanager
     async def _one_worker(self) -> AsyncIterator[None]:
-        """What is in a worker's cache is in no other's: for as long as this lasts, a gateway uses the first one only."""
+        """What is cached by one is not by another: for as long as this lasts, a gateway uses its first worker only."""
         others: list[str] = []
         if self.client.target.is_gateway:
             workers = (await self.client.get("/gateway/workers")).json["workers"]
