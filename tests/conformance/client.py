@@ -100,6 +100,21 @@ class Client:
                 await asyncio.sleep(0.02)
 
     @asynccontextmanager
+    async def on_one_worker(self) -> AsyncIterator[None]:
+        """A gateway runs all on one of its workers meanwhile, so that its cache tells what one ComfyUI's would."""
+        others: list[str] = []
+        if self.target.is_gateway:
+            workers = (await self.get("/gateway/workers")).json["workers"]
+            others = [worker["name"] for worker in workers if worker["state"] == "up"][1:]
+        for name in others:
+            assert (await self.post(f"/gateway/workers/{name}/drain")).status == 200
+        try:
+            yield
+        finally:
+            for name in others:
+                await self.post(f"/gateway/workers/{name}/resume")
+
+    @asynccontextmanager
     async def busy(self, seconds: float = 8.0) -> AsyncIterator[str]:
         """Keeps a worker busy with one prompt of this client, interrupted at the end."""
         prompt_id = await self.submit(sleeping(seconds))

@@ -16,7 +16,6 @@ Difference = Literal[
     "post-view-metadata",
     "own-frames",
     "own-count",
-    "own-cache",
     "all-sockets",
 ]
 
@@ -32,7 +31,6 @@ DIFFERENCES: dict[Difference, str] = {
     "post-view-metadata": "POST /view_metadata/{folder} works like the GET, as some documents show it",
     "own-frames": "a socket is told of its own prompts only, also what a node says to all",
     "own-count": "`queue_remaining` counts the prompts of the client; all only for one that never posted any",
-    "own-cache": "each worker has its own cache: the same prompt may run again, on another one",
     "all-sockets": "all sockets of one clientId are told everything, and closing one does not make another deaf",
 }
 

@@ -68,11 +68,10 @@ async def test_free_is_taken(client: Client) -> None:
 
 
 async def test_a_prompt_runs_all_again_after_free(client: Client) -> None:
-    if client.target.is_gateway:
-        pytest.skip("the farm may run it on another worker, whose cache tells nothing")
     graph = picture()
-    await client.run(graph)
-    await client.post("/free", {"free_memory": True})
-    await client.run(sleeping(0.1))
-    record = await client.run(graph)
+    async with client.on_one_worker():
+        await client.run(graph)
+        await client.post("/free", {"free_memory": True})
+        await client.run(sleeping(0.1))
+        record = await client.run(graph)
     assert record["status"]["messages"][1][1]["nodes"] == []

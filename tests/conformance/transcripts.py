@@ -118,7 +118,7 @@ class Post:
 
 @dataclass(slots=True)
 class Player:
-    """Plays one recording as new clients of the target, after having prepared the cache of a worker."""
+    """Plays one recording as new clients of the target, on one worker, after having prepared its cache."""
 
     client: Client
     name: str
@@ -129,7 +129,7 @@ class Player:
         names = list(dict.fromkeys(entry["ws"] for entry in entries if "ws" in entry))
         self.ids = {name: uuid.uuid4().hex for name in names}
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._one_worker())
+            await stack.enter_async_context(self.client.on_one_worker())
             await self._fill()
             ears = {name: await stack.enter_async_context(self._listening(entries, name)) for name in names}
             for index, post in enumerate(posts(entries)):
@@ -157,21 +157,6 @@ class Player:
             params = {"client_id": self.ids[post.owner]}
             assert (await self.client.ask("POST", "/interrupt", json=named, params=params)).status == 200
         await ear.ended(prompt_id)
-
-    @asynccontextmanager
-    async def _one_worker(self) -> AsyncIterator[None]:
-        """What is cached by one is not by another: for as long as this lasts, a gateway uses its first worker only."""
-        others: list[str] = []
-        if self.client.target.is_gateway:
-            workers = (await self.client.get("/gateway/workers")).json["workers"]
-            others = [worker["name"] for worker in workers if worker["state"] == "up"][1:]
-        for name in others:
-            assert (await self.client.post(f"/gateway/workers/{name}/drain")).status == 200
-        try:
-            yield
-        finally:
-            for name in others:
-                await self.client.post(f"/gateway/workers/{name}/resume")
 
     async def _fill(self) -> None:
         """Somebody else's prompt: node 1 of all recordings is cached."""
