@@ -31,12 +31,25 @@ async def read_object(request: Request) -> dict[str, Any]:
     return body
 
 
+async def read_edits(request: Request) -> dict[str, Any]:
+    """What is to be cleared and deleted. ComfyUI only asks for the words: a list or text without them edits nothing."""
+    body = await read_json(request)
+    if isinstance(body, list | str) and "clear" not in body and "delete" not in body:
+        return {}
+    if not isinstance(body, dict):
+        raise BrokenBody("the body must be a JSON object")
+    return body
+
+
 def ids_in(body: dict[str, Any], key: str) -> list[PromptId]:
-    """Prompt ids under `key`: a list, or one id alone (the seed document's form). Raises BrokenBody for null."""
+    """Prompt ids under `key`: a list, or one id alone (the seed document's form). Raises BrokenBody for null.
+
+    Of an object, which ComfyUI goes through as it does through a list, the keys are meant.
+    """
     given = body[key]
     if isinstance(given, str):
         given = [given]
-    if not isinstance(given, list):
+    if not isinstance(given, list | dict):
         raise BrokenBody(f"{key} must be a list of prompt ids")
     return [PromptId(id) for id in given if isinstance(id, str) and is_text(id)]
 

@@ -34,7 +34,7 @@ class Endpoints:
 
 
 def router(to: Endpoints) -> Table:
-    rows = [*_twins(_comfyui(to)), *_comfyui_api_only(to), *_gateway(to)]
+    rows = [*_twins([*_comfyui(to), *_only_posted(to)]), *_comfyui_api_only(to), *_gateway(to)]
     return Table(rows, dict.fromkeys(("/ws", "/api/ws"), to.socket), to.passthrough)
 
 
@@ -50,10 +50,7 @@ def _comfyui(to: Endpoints) -> list[Row]:
         ("POST", "/history", to.queue.edit_history),
         ("GET", "/interrupt", to.queue.interrupt),
         ("POST", "/interrupt", to.queue.interrupt),
-        ("POST", "/free", to.queue.free),
         ("GET", "/view", to.view),
-        ("POST", "/upload/image", to.upload),
-        ("POST", "/upload/mask", to.upload),
         ("GET", "/system_stats", to.catalog.system_stats),
         ("GET", "/object_info", to.catalog.object_info),
         ("GET", "/object_info/{node_class:path}", to.catalog.node),
@@ -65,6 +62,12 @@ def _comfyui(to: Endpoints) -> list[Row]:
         ("POST", "/view_metadata/{folder_name}", to.catalog.view_metadata),
         ("GET", "/features", to.catalog.features),
     ]
+
+
+def _only_posted(to: Endpoints) -> list[Row]:
+    """In ComfyUI the static files own GET of every path; its clients probe by that 404."""
+    posted = [("/free", to.queue.free), ("/upload/image", to.upload), ("/upload/mask", to.upload)]
+    return [row for path, endpoint in posted for row in (("GET", path, to.passthrough), ("POST", path, endpoint))]
 
 
 def _comfyui_api_only(to: Endpoints) -> list[Row]:

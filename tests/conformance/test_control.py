@@ -36,8 +36,9 @@ async def test_a_broken_body_is_forgiven(client: Client, body: bytes) -> None:
     assert (await client.ask("POST", "/interrupt", data=body)).status == 200
 
 
-async def test_a_body_that_is_no_object_is_a_bare_500(client: Client) -> None:
-    assert (await client.ask("POST", "/interrupt", data=b"[]")).status == 500
+@pytest.mark.parametrize("body", [b"[]", b"\xff\xfe", b"[" * 100_000])
+async def test_a_body_that_is_no_object_is_a_bare_500(client: Client, body: bytes) -> None:
+    assert (await client.ask("POST", "/interrupt", data=body)).status == 500
 
 
 async def test_an_unknown_id_interrupts_nobody(client: Client) -> None:
@@ -65,6 +66,12 @@ async def test_free_is_taken(client: Client) -> None:
     answer = await client.post("/free", {"unload_models": True, "free_memory": True})
     assert (answer.status, answer.body) == (200, b"")
     assert (await client.ask("POST", "/free", data=b"")).status == 500
+
+
+@pytest.mark.parametrize("path", ["/free", "/upload/image", "/upload/mask"])
+async def test_getting_what_is_only_posted_is_a_404(client: Client, path: str) -> None:
+    assert (await client.get(path)).status == 404
+    assert (await client.ask("PUT", path)).headers["Allow"] == "GET,HEAD,POST"
 
 
 async def test_a_prompt_runs_all_again_after_free(client: Client) -> None:

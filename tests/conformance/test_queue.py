@@ -122,6 +122,13 @@ async def test_a_broken_body_is_a_bare_500(client: Client, body: bytes) -> None:
     assert (await client.ask("POST", "/queue", data=body)).status == 500
 
 
+@pytest.mark.parametrize("path", ["/queue", "/history"])
+@pytest.mark.parametrize("body", [b"[]", b'"nothing"', b'{"delete": {"nobody": 1}}', b'{"clear": 0}'])
+async def test_a_body_that_edits_nothing_is_an_empty_200(client: Client, path: str, body: bytes) -> None:
+    answer = await client.ask("POST", path, data=body)
+    assert (answer.status, answer.body) == (200, b"")
+
+
 class Crowd:
     """So many busy prompts that whatever is submitted next has to wait."""
 

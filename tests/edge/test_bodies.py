@@ -39,13 +39,14 @@ async def test_what_is_no_object_is_a_broken_body_where_one_is_needed(body: byte
 
 
 @pytest.mark.parametrize(
-    ("given", "ids"), [("one", ["one"]), (["a", "b"], ["a", "b"]), ([], []), (["a", 5, None, {}], ["a"])]
+    ("given", "ids"),
+    [("one", ["one"]), (["a", "b"], ["a", "b"]), ([], []), (["a", 5, None, {}], ["a"]), ({"a": 1}, ["a"])],
 )
 def test_ids_come_as_a_list_or_as_one_text(given: Any, ids: list[str]) -> None:
     assert ids_in({"delete": given}, "delete") == ids
 
 
-@pytest.mark.parametrize("given", [None, 5, {"a": 1}])
+@pytest.mark.parametrize("given", [None, 5])
 def test_ids_of_another_kind_are_a_broken_body(given: Any) -> None:
     with pytest.raises(BrokenBody):
         ids_in({"delete": given}, "delete")

@@ -16,7 +16,7 @@ READS = ["/system_stats", "/object_info", "/object_info/PreviewImage", "/embeddi
 async def test_a_wrong_method_is_answered_as_comfyuis_server_does(caller: Client, behind: Scripted) -> None:
     for path, allow in (
         ("/prompt", "GET,HEAD,POST"),
-        ("/free", "POST"),
+        ("/free", "GET,HEAD,POST"),
         ("/history/x", "GET,HEAD"),
         ("/gateway/workers", "GET,HEAD,POST"),
     ):
@@ -25,6 +25,14 @@ async def test_a_wrong_method_is_answered_as_comfyuis_server_does(caller: Client
             assert (answer.status, answer.body) == (405, b"405: Method Not Allowed")
             assert answer.headers["Allow"] == allow
     assert not [asked for asked in behind.requests if asked.startswith("PUT")]
+
+
+@pytest.mark.parametrize("path", ["/free", "/upload/image", "/api/upload/mask"])
+async def test_getting_what_is_only_posted_is_left_to_the_static_files(
+    caller: Client, behind: Scripted, path: str
+) -> None:
+    await caller.ask("GET", path)
+    assert behind.requests[f"GET {path}"] == 1
 
 
 async def test_the_gateway_answers_its_routes_itself_with_and_without_api(caller: Client, behind: Scripted) -> None:

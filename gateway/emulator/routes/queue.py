@@ -22,7 +22,7 @@ def routes(worker: Worker) -> list[web.RouteDef]:
 
     async def post_queue(request: web.Request) -> web.Response:
         body = await request.json()
-        if body.get("clear"):
+        if given(body, "clear", False):
             queue.clear()
         for prompt_id in given(body, "delete", ()):
             queue.delete(prompt_id)
@@ -37,7 +37,7 @@ def routes(worker: Worker) -> list[web.RouteDef]:
 
     async def post_history(request: web.Request) -> web.Response:
         body = await request.json()
-        if body.get("clear"):
+        if given(body, "clear", False):
             queue.clear_history()
         for prompt_id in given(body, "delete", ()):
             queue.forget(prompt_id)
