@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 
@@ -31,6 +30,8 @@ STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.BlobsUnavailable: 503,
 }
 _RETRY_AFTER = 5
+_AWAY = "the gateway cannot reach its state at the moment"
+"""Where that is, and what its driver says, is for the log and /readyz."""
 _BARE = "500 Internal Server Error\n\nServer got itself in trouble"
 """aiohttp's words for what its handler raised; ComfyUI's clients know them (recording invalid.json)."""
 
@@ -73,8 +74,9 @@ def on_gateway_error(error: errors.GatewayError) -> Response:
     if isinstance(error, errors.WorkerRejected):
         return Response(error.body, error.status, {"Content-Type": error.content_type or "text/plain"})
     extra = {"field": error.field} if isinstance(error, errors.BadRequest) and error.field else {}
-    told = {"type": _kind(error), "message": str(error), "details": "", "extra_info": extra}
-    return Response(json.dumps({"error": told, "node_errors": {}}), status, headers, "application/json")
+    message = _AWAY if isinstance(error, errors.StoreUnavailable) else str(error)
+    told = {"type": _kind(error), "message": message, "details": "", "extra_info": extra}
+    return as_json({"error": told, "node_errors": {}}, status, headers)
 
 
 def trouble() -> Response:

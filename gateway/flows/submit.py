@@ -17,7 +17,7 @@ from typing import Any
 from gateway.domain import posting
 from gateway.domain.callers import Caller
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.errors import CallerQueueFull, FarmQueueFull, PromptConflict, PromptRefused, StoreUnavailable
+from gateway.domain.errors import CallerQueueFull, FarmQueueFull, NoWorker, PromptConflict, PromptRefused
 from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
 from gateway.domain.jobs import Attempt
 from gateway.domain.labels import Wishes, refused
@@ -85,7 +85,9 @@ class Submit:
         self._limits = limits
 
     async def __call__(self, submission: Submission, caller: Caller, wishes: Wishes = _NONE) -> Reply:
-        """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded."""
+        """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded,
+        NoWorker when the same prompt is being judged already and its worker takes long.
+        """
         await self._mirror.fresh()
         if (node := submission.wedging_node) is not None:
             return self._wedging(submission, node)
@@ -259,7 +261,7 @@ class Submit:
             if not known.accepted:
                 return Reply(200, posting.answer(new.id, known.number, known.node_errors))
             if time.monotonic() > deadline:
-                raise StoreUnavailable(f"prompt {new.id} is still being validated")
+                raise NoWorker(f"prompt {new.id} is still being validated")
             await asyncio.sleep(0.05)
         return None
 

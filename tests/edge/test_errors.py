@@ -57,6 +57,12 @@ def test_what_passes_says_when_to_come_again(error: GatewayError, status: int, a
     assert set(json.loads(bytes(answer.body))["error"]) == {"type", "message", "details", "extra_info"}
 
 
+def test_where_the_state_is_is_not_for_clients() -> None:
+    answer = on_gateway_error(errors.StoreUnavailable("Error 111 connecting to 10.0.0.9:6379"))
+    assert b"10.0.0.9" not in answer.body
+    assert answer.headers["content-type"] == "application/json; charset=utf-8"
+
+
 def test_what_comfyui_breaks_at_breaks_in_its_words() -> None:
     for answer in (on_gateway_error(errors.BrokenBody("x")), trouble()):
         assert (answer.status_code, answer.body) == (500, b"500 Internal Server Error\n\nServer got itself in trouble")
