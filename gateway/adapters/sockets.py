@@ -67,7 +67,7 @@ class Listener:
             await self._socket.close()
 
     async def run(self) -> None:
-        while True:
+        while not _cancelled():
             sid, began = uuid.uuid4().hex, time.monotonic()
             with suppress(*_BROKEN):
                 await self._connection(sid, main=True)
@@ -84,7 +84,7 @@ class Listener:
     async def follow(self, sid: str) -> None:
         """Hear the rest of what was posted under a client_id whose connection is gone."""
         until = time.monotonic() + _LINGER
-        while time.monotonic() < until or self._hearing.needs(sid):
+        while not _cancelled() and (time.monotonic() < until or self._hearing.needs(sid)):
             with suppress(*_BROKEN):
                 await self._connection(sid, main=False, until=until)
             await asyncio.sleep(_RETRY)
@@ -136,6 +136,12 @@ class Listener:
             if any(other[raw] >= ear[raw] for other in self._ears if other is not ear):
                 return
         self._hearing.frame(raw)
+
+
+def _cancelled() -> bool:
+    """A connection that is cancelled in the middle may come out as broken instead."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _may_be_for_all(raw: str | bytes) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
 from gateway.domain.errors import GatewayError
+from gateway.flows.sharing import stopped
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,7 @@ class Flights:
         return task
 
     async def close(self) -> None:
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stopped(self._under_way.values())
 
     async def _run(self, work: Callable[[], Awaitable[Any]]) -> Any:
         async with self._slots:

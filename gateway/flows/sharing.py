@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from gateway.domain.errors import StoreUnavailable
 
 _INSIST = 120.0
+_CANCEL_AGAIN = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,25 @@ def insisting() -> AsyncRetrying:
     )
 
 
+def cancelled() -> bool:
+    """Whether the running task was told to end.
+
+    A library that is cancelled in the middle may come out with an error of its own instead, so whoever goes on after
+    errors has to ask.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def stopped(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel them, again and again where one did not heed it, and return when all have ended."""
+    going = set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=_CANCEL_AGAIN)
+
+
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
     """Run what never ends by itself for as long as the body runs."""
@@ -70,13 +90,12 @@ async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[No
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await stopped([task])
 
 
 async def forever(step: Callable[[], Awaitable[None]]) -> None:
     """Again and again, also after the store was away."""
-    while True:
+    while not cancelled():
         try:
             await step()
         except StoreUnavailable as error:
@@ -108,9 +127,7 @@ class Tasks:
         self._closed = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stopped(self._tasks)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -13,7 +13,7 @@ from gateway.domain.ids import WorkerName
 from gateway.domain.ports import FarmStore
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror
-from gateway.flows.sharing import Tasks
+from gateway.flows.sharing import Tasks, stopped
 from gateway.flows.tender import Tender
 
 log = logging.getLogger(__name__)
@@ -88,9 +88,7 @@ class Tending:
         self._leading = False
         tasks = [task for _, task in self._tended.values()]
         self._tended.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stopped(tasks)
         with suppress(StoreUnavailable):
             await self._farm.release(names)
 

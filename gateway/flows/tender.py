@@ -17,6 +17,7 @@ from gateway.flows.lives import Disk
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer
 from gateway.flows.relay import Relay
+from gateway.flows.sharing import cancelled
 from gateway.flows.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Tender:
         async with self._events.listen(worker.url, self._relay, worker.sid) as listening, asyncio.TaskGroup() as group:
             relaying = group.create_task(self._relay.run(), name=f"relay {self._name}")
             looking = group.create_task(self._look_at_disk(), name=f"disk {self._name}")
-            while self._name in self._mirror.workers:
+            while self._name in self._mirror.workers and not cancelled():
                 await self._once(listening)
             relaying.cancel()
             looking.cancel()
@@ -114,7 +115,7 @@ class Tender:
 
     async def _look_at_disk(self) -> None:
         """Whenever it is in doubt and the worker answers; beside the rest, for that must not wait for it."""
-        while True:
+        while not cancelled():
             await self._disk.doubted()
             worker = self._mirror.workers.get(self._name)
             try:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import pytest
 from tenacity import wait_none
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.flows.sharing import Shared, Tasks, insisting
+from gateway.flows.sharing import Shared, Tasks, forever, insisting, stopped
 from tests.servers import until
 
 pytestmark = pytest.mark.anyio
@@ -118,3 +119,32 @@ async def test_a_task_that_fails_is_told_by_its_name(caplog: pytest.LogCaptureFi
     (record,) = caplog.records
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "task post p-1 failed")
     assert record.exc_info is not None
+
+
+async def lost() -> None:
+    """Like a library that says something else when it is cancelled."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise StoreUnavailable("closed") from None
+
+
+async def test_what_goes_on_for_ever_ends_though_its_cancellation_came_out_as_an_error() -> None:
+    task = asyncio.create_task(forever(lost))
+    await asyncio.sleep(0)
+    task.cancel()
+    _, going = await asyncio.wait([task], timeout=5)
+    assert not going
+
+
+async def test_one_that_heeds_no_cancellation_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        with suppress(StoreUnavailable):
+            await lost()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await stopped([task])
+    assert task.cancelled()
