@@ -19,6 +19,7 @@ from gateway.adapters.redis_farm import RedisFarm
 from gateway.adapters.redis_feed import RedisFeed
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.adapters.redis_keys import Keys
+from gateway.adapters.redis_lessons import RedisLessons
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
@@ -26,6 +27,7 @@ from gateway.app_workers import tenders
 from gateway.domain.door import Door
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
 from gateway.domain.labels import by_worker
+from gateway.domain.learning import Learner
 from gateway.domain.placement import POLICIES, Placement
 from gateway.domain.ports import Limits
 from gateway.edge.admin import AdminRoutes
@@ -52,12 +54,15 @@ from gateway.flows.dispatch import Dispatch
 from gateway.flows.exchange import Exchange
 from gateway.flows.farm import Farm
 from gateway.flows.follow import Follow
+from gateway.flows.forecast import Forecast
 from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
+from gateway.flows.learn import Learn
 from gateway.flows.lives import Disk, Disks
 from gateway.flows.mirror import Mirror
 from gateway.flows.pace import Pace
 from gateway.flows.query import Query, RecordCache
+from gateway.flows.reading import Reading
 from gateway.flows.sharing import Tasks, beside
 from gateway.flows.submit import Submit
 from gateway.flows.tend import Tending
@@ -117,6 +122,7 @@ class _Store:
     feed: RedisFeed
     farm: RedisFarm
     events: RedisEvents
+    lessons: RedisLessons
     replica: ReplicaId
 
     async def ping(self) -> None:
@@ -133,7 +139,7 @@ def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -
     )
     farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
     feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, run, keys, replica=replica)
-    return _Store(redis, jobs, feed, farm, events, replica)
+    return _Store(redis, jobs, feed, farm, events, RedisLessons(redis, keys), replica)
 
 
 @asynccontextmanager
@@ -148,6 +154,7 @@ async def opened(
         tasks = Tasks()
         stack.push_async_callback(tasks.close, settings.shutdown_grace)
         flows = _flows(settings, store, session, tasks, metrics)
+        await flows.learn.recall()
         home = WorkerName(settings.home) if settings.home else None
         await flows.upkeep.configure(settings.workers, home, by_worker(settings.labels))
         await stack.enter_async_context(beside(flows.clients.run(), "tell ends"))
@@ -160,7 +167,7 @@ async def opened(
             store=store.ping,
             late=lambda: {loop.name: loop.age() for loop in loops if loop.late()},
             draining=draining,
-            metrics=lambda: metrics.exposition(flows.mirror),
+            metrics=lambda: metrics.exposition(flows.mirror, flows.forecast.waiting()),
         )
         yield router(_endpoints(settings, flows, Wire(session), ops))
 
@@ -182,19 +189,19 @@ class _Flows:
     dispatch: Dispatch
     tending: Tending
     upkeep: Upkeep
+    forecast: Forecast
+    learn: Learn
 
 
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
     recorder, pace, grace = PrometheusRecorder(metrics), Pace(), settings.worker_grace
-    jobs, farm = store.jobs, store.farm
-    comfy = ComfyApi(session, connect_timeout=settings.connect_timeout)
+    jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
     placement = Placement(POLICIES[settings.policy](random.Random()), parallelism=settings.client_parallelism)
-    catalogues = Catalogues(farm)
-    mirror = Mirror(store.feed, farm, catalogues, placement)
-    tries = Tries(settings.max_attempts, settings.post_timeout)
-    attempts = Attempts(jobs, comfy, placement, recorder, pace, tries)
+    catalogues, learner = Catalogues(farm), Learner()
+    mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
+    attempts = Attempts(jobs, comfy, placement, recorder, pace, _tries(settings), farm)
     inquire = Inquire(jobs, comfy, mirror, catalogues, attempts, grace=grace)
-    kept = RecordCache(jobs, settings.history_cache_bytes)
+    forecast, kept = Forecast(mirror, placement, learner, pace), RecordCache(jobs, settings.history_cache_bytes)
     clients = Clients(mirror, kept, Room())
     homes = HomesOf(mirror, jobs, comfy, grace=grace)
     disks = Disks(lambda: Disk(comfy, farm))
@@ -202,19 +209,25 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
-        submit=Submit(jobs, mirror, placement, catalogues, attempts, inquire, pace, recorder, _limits(settings)),
+        submit=Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, _limits(settings)),
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),
         follow=Follow(store.events, mirror),
-        control=Control(jobs, comfy, mirror, placement, attempts),
-        farm=Farm(farm, mirror, placement, pace),
+        control=Control(jobs, farm, comfy, mirror, attempts),
+        farm=Farm(farm, mirror, placement, forecast),
         homes=homes,
         catalog=Catalog(homes, max_upload=settings.max_upload),
         dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread),
         tending=tending,
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
+        forecast=forecast,
+        learn=Learn(learner, store.lessons, mirror, placement, recorder, tending.leads),
     )
+
+
+def _tries(settings: Settings) -> Tries:
+    return Tries(settings.max_attempts, settings.post_timeout)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -237,6 +250,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         dispatch,
         Loop("catalogue", every=1.0, tick=flows.catalog.tick),
         Loop("counts", every=1.0, tick=flows.clients.tick),
+        Loop("learn", every=_UPKEEP_EVERY, tick=flows.learn.tick),
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
         Loop("lag", every=0.0, tick=metrics.measure_lag),
     ]

@@ -17,6 +17,7 @@ from gateway.flows.mirror import Mirror
 
 _JOB = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_RATIO = (0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2, 5)
 _REQUEST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_EVERY = 0.5
 _STATES = ("unknown", "up", "suspect", "down", "halfopen", "draining")
@@ -55,6 +56,18 @@ class Metrics:
         self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
         self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
         self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
+        self._declare_estimates(r)
+
+    def _declare_estimates(self, r: CollectorRegistry) -> None:
+        name = "comfygw_{}".format
+        self.gpu_seconds = Gauge(name("queue_gpu_seconds"), "Predicted running of what waits", registry=r)
+        self.error = Histogram(name("predict_error_ratio"), "|expected - ran| / ran", buckets=_RATIO, registry=r)
+        self.switches = Counter(
+            name("model_switches_total"), "Prompts that models were loaded for", ["reason"], registry=r
+        )
+        self.switch_time = Histogram(
+            name("job_switch_seconds"), "Loading models for a prompt", buckets=_JOB, registry=r
+        )
 
     def request(self, route: str, seconds: float) -> None:
         """One request was answered. The label's own object is kept, for looking it up costs more than counting."""
@@ -68,8 +81,9 @@ class Metrics:
         await asyncio.sleep(_LAG_EVERY)
         self.lag.observe(max(0.0, time.perf_counter() - began - _LAG_EVERY))
 
-    def exposition(self, mirror: Mirror) -> tuple[bytes, str]:
-        """The body of GET /metrics, with the gauges as of now, and its Content-Type."""
+    def exposition(self, mirror: Mirror, waiting: float = 0.0) -> tuple[bytes, str]:
+        """The body of GET /metrics, with the gauges as of now, and its Content-Type; `waiting` in GPU-seconds."""
+        self.gpu_seconds.set(waiting)
         self._count(mirror)
         for gauge in (self.worker_state, self.busy, self.foreign, self.vram_free):
             gauge.clear()
@@ -124,6 +138,13 @@ class PrometheusRecorder:
 
     def stale(self) -> None:
         self._metrics.stale.inc()
+
+    def predicted(self, expected: float, ran: float) -> None:
+        self._metrics.error.observe(abs(expected - ran) / ran)
+
+    def switched(self, reason: str, seconds: float) -> None:
+        self._metrics.switches.labels(reason).inc()
+        self._metrics.switch_time.observe(seconds)
 
     def idle_gap(self, seconds: float) -> None:
         self._metrics.idle_gap.observe(max(0.0, seconds))

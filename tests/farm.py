@@ -183,6 +183,14 @@ def picture() -> Graph:
     return {"1": _image(), "3": _shown("1")}
 
 
+def timed(worker: Scripted, seconds: float) -> Graph:
+    """A prompt that this worker says to have run for so long."""
+    start = ["execution_start", {"prompt_id": "p", "timestamp": 1_000}]
+    end = ["execution_success", {"prompt_id": "p", "timestamp": 1_000 + round(seconds * 1000)}]
+    worker.more = {"status": {"status_str": "success", "completed": True, "messages": [start, end]}}
+    return picture()
+
+
 def sleeping(seconds: float = 30.0) -> Graph:
     """Takes so long, and can be interrupted every 20th of a second."""
     steps = max(1, round(seconds * 20))

@@ -67,6 +67,9 @@ class RedisFarm:
         value = json.dumps(_seen(worker))
         await self._run("worker_seen", [k.version, k.changes, k.seen(worker.name), k.workers], [worker.name, value])
 
+    async def emptied(self, name: WorkerName, *, nodes: bool) -> None:
+        await self._run("emptied", [self._keys.version, self._keys.changes], [name, "r" if nodes else "e"])
+
     async def save_catalogue(self, digest: str, raw: bytes) -> None:
         key = self._keys.catalogue(digest)
         with translated():

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.adapters.redis_client import Line
-from gateway.adapters.redis_jobs import load_demand
+from gateway.adapters.redis_jobs import load_demand, load_work
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.domain.demand import Demand
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Ended, Job, Outcome, Queued, Running, State
+from gateway.domain.placement.estimates import Work
 from gateway.domain.ports import Changes
 
 _NAMES = [
@@ -46,6 +49,9 @@ _NAMES = [
     "ooms",
     "size",
     "priority",
+    "work",
+    "parts",
+    "lesson",
 ]
 _BATCH = 100
 """Prompts read in one go: some thousands of values, whose reading holds up all else for a few milliseconds."""
@@ -60,6 +66,7 @@ class RedisFeed:
         self._run = run
         self._version = Line(redis, "GET", keys.version)
         self._demands: dict[tuple[bytes, int], Demand] = {}
+        self._works: dict[bytes, Work] = {}
 
     async def version(self) -> int:
         try:
@@ -80,6 +87,7 @@ class RedisFeed:
             more=len(pairs) >= _ENTRIES,
             prompts=frozenset(PromptId(name) for kind, name in pairs if kind == "j"),
             workers=frozenset(WorkerName(name) for kind, name in pairs if kind == "w"),
+            emptied={WorkerName(name): ("r", name) in pairs for kind, name in pairs if kind in ("e", "r")},
         )
 
     async def wait(self, version: int, timeout: float) -> bool:
@@ -123,6 +131,8 @@ class RedisFeed:
             attempts=int(row["attempts"] or 0),
             crashes=int(row["crashes"] or 0),
             ooms=int(row["ooms"] or 0),
+            work=self._work(row["work"] or b"", _text(row, "parts")),
+            lesson=_text(row, "lesson"),
             priority=int(row["priority"] or 0),
             hard=row["hard"] == b"1",
             refused_by=frozenset(json.loads(row["refused_by"] or b"[]")),
@@ -131,6 +141,15 @@ class RedisFeed:
             reasons=_text(row, "reasons"),
             size=int(row["size"] or 0),
         )
+
+    def _work(self, raw: bytes, parts: str) -> Work:
+        """Prompts of one shape share all but their parts, and those share what is equal."""
+        work = self._works.get(raw)
+        if work is None:
+            if len(self._works) >= _DEMANDS_KEPT:
+                self._works.clear()
+            work = self._works[raw] = load_work(raw)
+        return replace(work, parts=tuple(map(sys.intern, parts.split()))) if parts else work
 
     def _demand(self, raw: bytes, min_vram: int) -> Demand:
         """Equal demands are one object, so that 100,000 waiting prompts hold a few of them."""

@@ -15,6 +15,7 @@ from gateway.domain.demand import Choice, Demand
 from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, PromptId, ReplicaId, WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
+from gateway.domain.placement.estimates import NOTHING, Model, Work
 from gateway.domain.placement.spots import DEPTH
 from gateway.domain.ports import (
     CallerFull,
@@ -143,7 +144,7 @@ class RedisJobs:
         keys += [k.job(id), k.held(worker), k.record(id), k.secret(id), k.events(id)]
         record = zlib.compress(ending.record, _LEVEL)
         args: list[Arg] = [id, attempt.id if attempt else "", ending.outcome, record, ending.summary]
-        args += [self._history_ttl, self._history_max, k.jobs, k.records, ending.event, EVENTS_TTL]
+        args += [self._history_ttl, self._history_max, k.jobs, k.records, ending.event, EVENTS_TTL, ending.lesson]
         return bool(await self._run("finish", keys, args))
 
     async def cancel(self, id: PromptId) -> bool:
@@ -243,6 +244,7 @@ def _fields(new: NewPrompt, body: bytes, tail: bytes) -> list[Arg]:
         *("node_errors", _packed("node_errors", new.node_errors)),
         *("refused_by", json.dumps(sorted(new.refused_by)), "crashes", new.crashes),
         *(("priority", new.priority) if new.priority else ()),
+        *(("work", dump_work(new.work), "parts", " ".join(new.work.parts)) if new.work.shape else ()),
     ]
 
 
@@ -270,3 +272,15 @@ def load_demand(raw: bytes, min_vram: int) -> Demand:
     choices = frozenset(Choice(*choice) for choice in found["choices"])
     requires = frozenset(found.get("requires", ()))
     return Demand(frozenset(found["classes"]), choices, frozenset(found["models"]), min_vram, requires)
+
+
+def dump_work(work: Work) -> str:
+    """All but its parts."""
+    return json.dumps([work.shape, work.nodes, work.size, sorted(work.models)], separators=(",", ":"))
+
+
+def load_work(raw: bytes) -> Work:
+    if not raw:
+        return NOTHING
+    shape, nodes, size, models = json.loads(raw)
+    return Work(shape, nodes, frozenset(Model(name, size) for name, size in models), size=size)

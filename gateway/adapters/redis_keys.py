@@ -17,6 +17,7 @@ CHANGES_KEPT = 20_000
 EVENTS_KEPT = 1000
 EVENTS_TTL = 3600  # seconds
 DISK_TTL = 365 * 86400
+LEARNED_TTL = 90 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,11 @@ class Keys:
     def catalogue(self, digest: str) -> str:
         """string: compressed GET /object_info bytes. Lives for a day after it was last read from a worker."""
         return self._key("catalogue", digest)
+
+    @property
+    def learned(self) -> str:
+        """string: compressed JSON, what runs and loads cost. Lives for 90 days after it was last written."""
+        return self._key("learned")
 
     def lease(self, name: str) -> str:
         """string: the replica that holds it. Lives for lease_ttl."""

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
+from gateway.domain.placement.estimates import NOTHING, Work
 
 MAX_OOM_RETRIES = 1
 """An out-of-memory error is tried once more, on a worker with more VRAM; what fails there is the prompt's error."""
@@ -94,6 +95,8 @@ class Job:
     attempts: int = 0
     crashes: int = 0
     ooms: int = 0
+    work: Work = NOTHING
+    lesson: str = ""  # what its end taught, once it has ended
     priority: int = 0  # -100 to 100, a higher one first
     hard: bool = False  # `front` or an explicit `number`: its place among its client's prompts is meant
     interrupting: bool = False

@@ -29,27 +29,27 @@ def outcome_of(record: Mapping[str, Any]) -> Outcome:
     status = record.get("status") or {}
     if status.get("status_str") == "success":
         return Outcome.SUCCEEDED
-    if any(event == "execution_interrupted" for event, _ in _messages(record)):
+    if any(event == "execution_interrupted" for event, _ in messages(record)):
         return Outcome.INTERRUPTED
     return Outcome.FAILED if status else Outcome.SUCCEEDED  # before 2024 there was no status
 
 
 def out_of_memory(record: Mapping[str, Any]) -> bool:
     """Whether it failed for want of VRAM, which a bigger worker may have."""
-    errors = (data for event, data in _messages(record) if event == "execution_error")
+    errors = (data for event, data in messages(record) if event == "execution_error")
     return any("OutOfMemory" in str(data.get("exception_type", "")) for data in errors)
 
 
 def last_event(record: Mapping[str, Any], job: Job, outcome: Outcome) -> tuple[str, dict[str, Any]]:
     """(type, data) of the event that tells clients of this end; from its messages, as the worker sent it."""
     kind = _END_EVENTS[outcome]
-    told = dict(_messages(record)).get(kind)
+    told = dict(messages(record)).get(kind)
     return kind, told if told is not None else {"prompt_id": job.id}
 
 
 def story(record: Mapping[str, Any], prompt_id: PromptId) -> list[tuple[str, dict[str, Any]]]:
     """(type, data) of the events before its end, as far as it tells them; none for a prompt that never began."""
-    told = [(kind, data) for kind, data in _messages(record) if kind in ("execution_start", "execution_cached")]
+    told = [(kind, data) for kind, data in messages(record) if kind in ("execution_start", "execution_cached")]
     if not told:
         return []
     for node, output in (record.get("outputs") or {}).items():
@@ -60,7 +60,7 @@ def story(record: Mapping[str, Any], prompt_id: PromptId) -> list[tuple[str, dic
 
 def ran_seconds(record: Mapping[str, Any]) -> float:
     """From its first to its last message, as the worker's clock has it."""
-    times = [data["timestamp"] for _, data in _messages(record) if "timestamp" in data]
+    times = [data["timestamp"] for _, data in messages(record) if "timestamp" in data]
     return (max(times) - min(times)) / 1000 if times else 0.0
 
 
@@ -99,7 +99,7 @@ def made(job: Job, outcome: Outcome, message: str, now: float, *, kind: str = "G
 
 def summary(job: Job, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
     """The job object of GET /api/jobs for an ended prompt; null fields are left out."""
-    told = dict(_messages(record))
+    told = dict(messages(record))
     items = outputs.items_of(record.get("outputs") or {})
     ends = [told[e]["timestamp"] for e in _ENDS if e in told and "timestamp" in told[e]]
     fields: dict[str, Any] = {
@@ -158,7 +158,7 @@ _END_EVENTS = {
 _ENDS = tuple(_END_EVENTS.values())
 
 
-def _messages(record: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+def messages(record: Mapping[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     messages = (record.get("status") or {}).get("messages") or []
     pairs = (entry[:2] for entry in messages if isinstance(entry, list) and len(entry) > 1)
     return ((event, data) for event, data in pairs if isinstance(data, dict))

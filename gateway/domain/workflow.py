@@ -44,14 +44,14 @@ def read(graph: Graph, nodes: Mapping[str, NodeClass]) -> Demand:
     choices: set[Choice] = set()
     models: set[str] = set()
     for literal in _literals(graph, nodes):
-        texts = _texts(literal.value)
+        texts = texts_in(literal.value)
         if literal.spec is None:
             # Widgets that only the browser knows (stacks of LoRAs), and classes that nobody has described.
-            models.update(filter(_names_model, texts))
+            models.update(filter(names_model, texts))
         elif literal.spec.options is not None and not (literal.spec.upload or literal.spec.remote):
             chosen = [] if isinstance(literal.value, dict) else texts
             choices.update(Choice(literal.node_class, literal.input, text) for text in chosen)
-            models.update(filter(_names_model, chosen))
+            models.update(filter(names_model, chosen))
     classes = frozenset(str(node["class_type"]) for _, node in _nodes(graph))
     return Demand(classes, frozenset(choices), frozenset(models))
 
@@ -64,7 +64,7 @@ def input_files(graph: Graph, nodes: Mapping[str, NodeClass]) -> frozenset[str]:
     """
     found: set[str] = set()
     for literal in _literals(graph, nodes):
-        texts = _texts(literal.value)
+        texts = texts_in(literal.value)
         if literal.spec is not None and literal.spec.upload:
             found.update(text for text in texts if text not in ("", "none"))
         else:
@@ -103,7 +103,7 @@ def _literals(graph: Graph, nodes: Mapping[str, NodeClass]) -> Iterator[_Literal
                 yield _Literal(node_class, name, specs.get(name), value)
 
 
-def _texts(value: object) -> list[str]:
+def texts_in(value: object) -> list[str]:
     """The texts in a value: itself, those of a list, or those of an object one level deep that is not switched off."""
     if isinstance(value, str):
         return [value]
@@ -114,7 +114,7 @@ def _texts(value: object) -> list[str]:
     return []
 
 
-def _names_model(text: str) -> bool:
+def names_model(text: str) -> bool:
     return text.lower().endswith(_MODEL_ENDINGS) and "\n" not in text
 
 

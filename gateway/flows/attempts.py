@@ -15,8 +15,9 @@ from gateway.domain.files import files_in
 from gateway.domain.frames import made
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
+from gateway.domain.learning import lesson_of
 from gateway.domain.placement import Placement
-from gateway.domain.ports import Comfy, Ending, JobStore, PostAnswer, Recorder
+from gateway.domain.ports import Comfy, Ending, FarmStore, JobStore, PostAnswer, Recorder
 from gateway.domain.posting import body_for_worker
 from gateway.domain.workers import Worker
 from gateway.flows.pace import Pace
@@ -81,7 +82,9 @@ class Attempts:
         recorder: Recorder,
         pace: Pace,
         tries: Tries,
+        farm: FarmStore,
     ) -> None:
+        self._farm = farm
         self._store = store
         self._comfy = comfy
         self._placement = placement
@@ -120,7 +123,7 @@ class Attempts:
         """A worker's record of the attempt is its prompt's, unless a bigger worker may do better."""
         oom = records.out_of_memory(record)
         if oom:
-            self._placement.emptied(worker.name)
+            await self._farm.emptied(worker.name, nodes=False)
         if oom and self._has_bigger(job, worker):
             bigger = worker.vram_total + 1
             again = await self._store.requeue(attempt, haunts=False, crashed=False, min_vram=bigger)
@@ -131,7 +134,8 @@ class Attempts:
         public = records.public(record, job, attempt.id)
         if files := files_in(public["outputs"]):
             await self._store.note_files(worker.name, files)
-        if await self._finish(job, attempt, outcome, public):
+        told = lesson_of(record, job.work)
+        if await self._finish(job, attempt, outcome, public, told.dump() if told else ""):
             self._recorder.ended(outcome, records.ran_seconds(record), job.attempts)
         else:
             self._recorder.stale()
@@ -177,11 +181,13 @@ class Attempts:
         if await self.whereabouts(worker, id) is Place.RUNNING:
             await self._comfy.interrupt(worker.url, id)
 
-    async def _finish(self, job: Job, attempt: Attempt | None, outcome: Outcome, record: records.Record) -> bool:
+    async def _finish(
+        self, job: Job, attempt: Attempt | None, outcome: Outcome, record: records.Record, lesson: str = ""
+    ) -> bool:
         self._pace.ended()
         summary = json.dumps(records.summary(job, record, outcome)).encode()
         kind, data = records.last_event(record, job, outcome)
-        ending = Ending(outcome, json.dumps(record).encode(), summary, made.event(kind, data))
+        ending = Ending(outcome, json.dumps(record).encode(), summary, made.event(kind, data), lesson)
         return await self._store.finish(job.id, attempt, ending)
 
     async def _reconciled(self, worker: Worker, attempt: Attempt, error: WorkerSilent) -> Took | Unheard:

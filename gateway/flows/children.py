@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.domain import posting
 from gateway.domain.ids import PromptId
@@ -65,4 +65,5 @@ def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:
         tail=posting.queue_tail(id, item.graph, shown, item.outputs),
         secrets=secrets,
         priority=parent.priority,
+        work=replace(parent.work, parts=()),
     )

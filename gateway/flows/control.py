@@ -14,8 +14,7 @@ from gateway.domain.callers import Caller
 from gateway.domain.errors import WorkerError
 from gateway.domain.ids import PromptId
 from gateway.domain.jobs import Assigned, Attempt, Job, Queued, Running
-from gateway.domain.placement import Placement
-from gateway.domain.ports import Comfy, JobStore
+from gateway.domain.ports import Comfy, FarmStore, JobStore
 from gateway.flows.attempts import Attempts, Place
 from gateway.flows.mirror import Mirror, until
 
@@ -27,8 +26,8 @@ _POSTING = 5.0
 
 
 class Control:
-    def __init__(self, store: JobStore, comfy: Comfy, mirror: Mirror, placement: Placement, attempts: Attempts) -> None:
-        self._placement = placement
+    def __init__(self, store: JobStore, farm: FarmStore, comfy: Comfy, mirror: Mirror, attempts: Attempts) -> None:
+        self._farm = farm
         self._store = store
         self._comfy = comfy
         self._mirror = mirror
@@ -84,10 +83,11 @@ class Control:
 
     async def free(self, body: bytes) -> None:
         """POST /free on every worker that answers."""
+        nodes = b"free_memory" in body  # perhaps as false: to expect too little of a cache costs little
         workers = [worker for worker in self._mirror.workers.values() if worker.answers]
         told = await asyncio.gather(*(self._comfy.free(w.url, body) for w in workers), return_exceptions=True)
         for worker, error in zip(workers, told, strict=True):
-            self._placement.emptied(worker.name)
+            await self._farm.emptied(worker.name, nodes=nodes)
             if isinstance(error, BaseException):
                 log.warning("worker %s was not told to free its memory: %r", worker.name, error)
 

@@ -13,16 +13,16 @@ from gateway.domain.jobs import Accepted, Assigned, Ended, Job, Queued, Running
 from gateway.domain.placement import Placement
 from gateway.domain.ports import FarmStore, WorkerEntry
 from gateway.domain.workers import Worker
+from gateway.flows.forecast import Forecast
 from gateway.flows.mirror import Mirror
-from gateway.flows.pace import Pace
 
 
 class Farm:
-    def __init__(self, store: FarmStore, mirror: Mirror, placement: Placement, pace: Pace) -> None:
+    def __init__(self, store: FarmStore, mirror: Mirror, placement: Placement, forecast: Forecast) -> None:
         self._store = store
         self._mirror = mirror
         self._placement = placement
-        self._pace = pace
+        self._forecast = forecast
 
     async def workers(self) -> list[dict[str, Any]]:
         await self._mirror.fresh()
@@ -66,14 +66,16 @@ class Farm:
         if job is None:
             raise NotFound(f"no prompt has the id {id!r}")
         shown = _brief(job)
+        eta = self._forecast.of(job)
         if isinstance(job.state, Queued):
-            position = self._placement.position(id)
-            shown["position"] = position
-            shown["estimated_start_seconds"] = None if position is None else self._pace.until_turn(position)
+            shown["position"] = self._placement.position(id)
+            shown["estimated_start_seconds"] = eta.start
             shown["workers"] = self._placement.explain(job.demand)
         elif job.reasons:
             shown["others"] = json.loads(job.reasons)
         needs = {name: sorted(getattr(job.demand, name)) for name in ("classes", "models", "requires")}
+        if not isinstance(job.state, Ended):
+            shown["eta"] = eta.done
         return {**shown, "needs": needs}
 
     def _known(self, name: WorkerName) -> Worker:

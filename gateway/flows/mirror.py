@@ -33,6 +33,8 @@ class News:
 
     workers: set[WorkerName] = field(default_factory=set)
     prompts: list[tuple[Job | None, Job | None]] = field(default_factory=list)
+    emptied: dict[WorkerName, bool] = field(default_factory=dict)
+    """Workers whose models are gone, and whether their node caches are too."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,9 @@ class Mirror:
                 return  # all of what was there when this was asked for
 
     async def _take(self, changes: Changes) -> None:
+        for name in changes.emptied:
+            self._placement.emptied(name)
+        self._news.emptied.update(changes.emptied)
         if changes.workers:
             seen, self.home = await self._farm.some(changes.workers)
             await self._see(seen, gone=changes.workers - seen.keys())
@@ -217,7 +222,7 @@ class Mirror:
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):
             waiting = Waiting(
-                job.id, job.demand, job.caller, job.order, job.seq, job.refused_by, priority=job.priority, hard=job.hard
+                job.id, job.demand, job.caller, job.order, job.seq, job.refused_by, job.work, job.priority, job.hard
             )
             self._placement.waits(waiting, time.time())
         elif (attempt := attempt_of(job)) is not None:

@@ -18,7 +18,7 @@ from gateway.domain import posting
 from gateway.domain.callers import Caller
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.errors import CallerQueueFull, FarmQueueFull, NoWorker, PromptConflict, PromptRefused
-from gateway.domain.ids import WorkerName, new_attempt_id, new_prompt_id
+from gateway.domain.ids import WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
 from gateway.domain.labels import Wishes, refused
 from gateway.domain.placement import Chosen, Placement
@@ -38,13 +38,12 @@ from gateway.domain.ports import (
 from gateway.domain.submission import Submission
 from gateway.domain.validation import Invalid, Valid, validate
 from gateway.domain.workers import Probe, Worker, probed
-from gateway.domain.workflow import output_nodes, read
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
-from gateway.flows.catalogues import Catalogues
 from gateway.flows.dispatch import confirm
+from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
 from gateway.flows.mirror import Mirror
-from gateway.flows.pace import Pace
+from gateway.flows.reading import Reading
 
 log = logging.getLogger(__name__)
 
@@ -67,20 +66,20 @@ class Submit:
         store: JobStore,
         mirror: Mirror,
         placement: Placement,
-        catalogues: Catalogues,
+        reading: Reading,
         attempts: Attempts,
         inquire: Inquire,
-        pace: Pace,
+        forecast: Forecast,
         recorder: Recorder,
         limits: Limits,
     ) -> None:
         self._store = store
         self._mirror = mirror
         self._placement = placement
-        self._catalogues = catalogues
+        self._reading = reading
         self._attempts = attempts
         self._inquire = inquire
-        self._pace = pace
+        self._forecast = forecast
         self._recorder = recorder
         self._limits = limits
 
@@ -91,7 +90,7 @@ class Submit:
         await self._mirror.fresh()
         if (node := submission.wedging_node) is not None:
             return self._wedging(submission, node)
-        new = self._read(submission, caller, wishes)
+        new = self._reading.prompt(submission, caller, wishes)
         deadline = time.monotonic() + self._limits.patience
         while True:
             try:
@@ -111,28 +110,11 @@ class Submit:
 
     def _wedging(self, submission: Submission, node: str) -> Reply:
         """A node without inputs that ComfyUI's validation does not come to stops its worker for good."""
-        verdict = validate(submission.graph, self._catalogues.nodes, targets=submission.targets)
+        verdict = validate(submission.graph, self._reading.catalogues.nodes, targets=submission.targets)
         if isinstance(verdict, Invalid):
             return Reply(400, json.dumps(verdict.body()).encode())
         raise PromptRefused(
             "invalid_request", f"prompt: node {node} has no inputs object", details=f"Node ID '#{node}'"
-        )
-
-    def _read(self, submission: Submission, caller: Caller, wishes: Wishes) -> NewPrompt:
-        extra_data, secrets = posting.split_secrets(submission.extra_data)
-        id = submission.prompt_id if submission.prompt_id is not None else new_prompt_id()
-        outputs = output_nodes(submission.graph, self._catalogues.nodes)
-        return NewPrompt(
-            id=id,
-            digest=posting.digest(submission),
-            number=_number(submission),
-            client_id=submission.client_id,
-            peer=caller.peer,
-            demand=replace(read(submission.graph, self._catalogues.nodes), requires=wishes.requires),
-            body=posting.kept_body(submission, extra_data),
-            tail=posting.queue_tail(id, submission.graph, extra_data, outputs),
-            secrets=secrets,
-            priority=wishes.priority,
         )
 
     async def _take(self, new: NewPrompt, submission: Submission) -> Reply | None:
@@ -225,8 +207,7 @@ class Submit:
         labelled = self._labelled(new.demand.requires)
         up = [worker for worker in labelled if worker.answers]
         if await self._inquire.read_afresh(up):
-            demand = read(submission.graph, self._catalogues.nodes)
-            new = replace(new, demand=replace(demand, requires=new.demand.requires))
+            new = replace(new, demand=self._reading.demand(submission, new.demand.requires))
             if self._placement.able(new.demand):
                 return await self._take(new, submission)
         if not up or self._inquire.may_come_back(labelled):
@@ -266,7 +247,7 @@ class Submit:
         return None
 
     def _full(self, error: CallerFull | FarmFull) -> CallerQueueFull | FarmQueueFull:
-        after = self._pace.until_room()
+        after = self._forecast.until_room()
         if isinstance(error, CallerFull):
             self._recorder.refused("caller full")
             details = f"{self._limits.max_queue_per_caller} of your prompts are waiting already."
@@ -281,12 +262,6 @@ async def judged(submission: Submission, catalogue: Catalogue | None) -> Valid |
     if len(submission.graph) < _BIG:
         return validate(submission.graph, nodes, targets=submission.targets)
     return await asyncio.to_thread(validate, submission.graph, nodes, targets=submission.targets)
-
-
-def _number(submission: Submission) -> str:
-    if submission.number is not None:
-        return json.dumps(submission.number)
-    return "front" if submission.front else "auto"
 
 
 def _with_verdict(new: NewPrompt, submission: Submission, verdict: Valid) -> NewPrompt:

@@ -51,7 +51,7 @@ class Store:
 class Twice(Scripts):
     """Runs every operation twice, as a client does that lost the first answer: the second may change nothing."""
 
-    ANSWERS_ALIKE = frozenset({"accept", "claim", "posted", "interrupt", "leases", "unlease", "worker_seen"})
+    ANSWERS_ALIKE = frozenset({"accept", "claim", "emptied", "posted", "interrupt", "leases", "unlease", "worker_seen"})
 
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis, lambda name, seconds: None)

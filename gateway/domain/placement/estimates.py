@@ -39,8 +39,11 @@ class Work:
     nodes: str = ""
     """Its node classes, whatever their inputs: what an unknown shape is estimated by."""
     models: frozenset[Model] = frozenset()
-    parts: frozenset[str] = frozenset()
-    """Its nodes with all that they depend on, hashed: those that the last prompt on a worker had are cached there."""
+    parts: tuple[str, ...] = ()
+    """Its nodes in the order of their ids, each hashed with all that it depends on: those that the last prompt on a
+    worker had too are cached there."""
+    size: float = 1.0
+    """Steps × megapixels × frames × batch, as far as the graph says."""
 
     @property
     def bytes(self) -> int:

@@ -23,6 +23,7 @@ from gateway.domain.ports.jobs import (
     Taken,
     Won,
 )
+from gateway.domain.ports.lessons import LessonStore
 from gateway.domain.ports.recorder import (
     Recorder,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Interruption",
     "JobStore",
     "Known",
+    "LessonStore",
     "Limits",
     "Listening",
     "LoggedEvent",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.domain.ids import PromptId, WorkerName
@@ -20,6 +20,8 @@ class Changes:
     everything: bool
     prompts: frozenset[PromptId]
     workers: frozenset[WorkerName]
+    emptied: Mapping[WorkerName, bool] = field(default_factory=dict)
+    """Workers that lost their models, and whether their node caches too."""
     more: bool = False  # this is not yet all that there was
 
 
@@ -68,6 +70,10 @@ class FarmStore(Protocol):
 
     async def publish(self, worker: Worker) -> None:
         """Let all replicas see what this one saw."""
+        ...
+
+    async def emptied(self, name: WorkerName, *, nodes: bool) -> None:
+        """Let all replicas know that its models are gone, with `nodes` its node cache too."""
         ...
 
     async def save_catalogue(self, digest: str, raw: bytes) -> None: ...

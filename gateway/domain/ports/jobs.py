@@ -10,6 +10,7 @@ from gateway.domain.demand import Demand
 from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Attempt, Outcome
+from gateway.domain.placement.estimates import NOTHING, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class NewPrompt:
     refused_by: frozenset[WorkerName] = frozenset()
     crashes: int = 0
     priority: int = 0
+    work: Work = NOTHING
 
     @property
     def caller(self) -> str:
@@ -91,12 +93,13 @@ class Interruption:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What becomes of a prompt. `record` is the JSON object of GET /history/{id}'s value, `summary` of /api/jobs,
-    `event` its last event as clients get it."""
+    `event` its last event as clients get it, `lesson` what its times teach (gateway.domain.learning.lesson)."""
 
     outcome: Outcome
     record: bytes
     summary: bytes
     event: str = ""
+    lesson: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,226 @@
+"""Estimates from what was seen: told how prompts ended, asked what the next ones cost where.
+
+A time of which a load is part teaches the load when it is known how long such a prompt runs, and the run when it is
+known how long those models load. A prompt that is slow as a load, or quick as none, corrects what its worker is
+thought to have loaded. What failed or was interrupted teaches no times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.domain.ids import WorkerName
+from gateway.domain.learning.book import MAX_KEYS, Book, all_cached
+from gateway.domain.learning.caches import Caches
+from gateway.domain.learning.lesson import Lesson
+from gateway.domain.learning.residency import Residency
+from gateway.domain.placement.estimates import Model, Work
+
+FORMAT = 1
+_SHAPES, _ANSWERS = 512, 4096
+"""How many shapes, and answers about each, are kept worked out."""
+_STALE = 64
+"""After how many lessons an answer is worked out anew, though none was about it."""
+_SHOWS = 1.25
+"""From this factor on, a load can be told from a slow run."""
+_SURE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of it, beside what was expected; seconds."""
+
+    predicted: float
+    ran: float
+    loading: float
+    """Of what it ran, how much was loading; 0 when nothing was loaded."""
+    cold: bool
+    """Its worker had nothing loaded before."""
+
+
+class Learner:
+    """Estimates (gateway.domain.placement.estimates)."""
+
+    def __init__(self, max_keys: int = MAX_KEYS) -> None:
+        self._book = Book(max_keys)
+        self._residency = Residency()
+        self._caches = Caches()
+        self._vram: dict[WorkerName, int] = {}
+        self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
+        self._lessons = 0
+        self.place = 0
+        """Up to which end (`Ended.place`) everything is learned."""
+
+    # what is asked
+
+    def run(self, work: Work, worker: WorkerName) -> float:
+        cached = self._caches.cached(work, worker) if work.parts else 0
+        return self._run(work, cached, worker)
+
+    def load(self, model: Model, worker: WorkerName) -> float:
+        """0 before anything was learned, so that placement is plain first come, first served."""
+        return self._book.load(model, worker) if self.place else 0.0
+
+    def typical(self, work: Work) -> float:
+        """Seconds of running on a middling worker that has nothing of it in its cache."""
+        return self._run(work, 0, WorkerName(""))
+
+    def _run(self, work: Work, cached: int, worker: WorkerName) -> float:
+        answers = self._memo.get(work.shape)
+        if answers is None:
+            if len(self._memo) >= _SHAPES:
+                self._memo.clear()
+            answers = self._memo[work.shape] = {}
+        known = answers.get((cached, worker))
+        if known is None:
+            if len(answers) >= _ANSWERS:
+                answers.clear()
+            known = answers[cached, worker] = math.exp(self._book.run(work, cached, worker or None))
+        return known
+
+    def missing(self, work: Work, worker: WorkerName) -> frozenset[Model]:
+        """The models that this worker would have to load."""
+        return self._residency.missing(worker, work.models, self._vram.get(worker, 0))
+
+    def loaded(self, worker: WorkerName) -> list[Model]:
+        """What it is thought to have loaded, the least recently used first."""
+        return self._residency.loaded(worker, self._vram.get(worker, 0))
+
+    @property
+    def changing(self) -> frozenset[str]:
+        """Node classes whose results are never taken from a cache."""
+        return self._caches.changing
+
+    # what happens
+
+    def workers(self, vram: Mapping[WorkerName, int]) -> None:
+        """These are all workers there are, each with its bytes of VRAM."""
+        if vram.keys() != self._vram.keys():
+            self._residency.keep(vram.keys())
+            self._caches.keep(vram.keys())
+        self._vram = dict(vram)
+
+    def emptied(self, worker: WorkerName, *, nodes: bool) -> None:
+        """Its models are gone; with `nodes` its node cache is too, as after a restart."""
+        self._residency.emptied(worker)
+        if nodes:
+            self._caches.emptied(worker)
+
+    def ended(self, work: Work, worker: WorkerName, lesson: Lesson, place: int) -> Finding | None:
+        """To be told in the order of `place`; what is known already is ignored."""
+        if place <= self.place:
+            return None
+        self.place = place
+        finding = self._teach(work, worker, lesson) if lesson.good else None
+        if lesson.oom:
+            self._residency.emptied(worker)
+        elif lesson.good or lesson.done != lesson.cached:
+            self._residency.ran(worker, work.models)
+        self._caches.ran(work, worker, lesson)
+        self._forget(work)
+        return finding
+
+    def _teach(self, work: Work, worker: WorkerName, lesson: Lesson) -> Finding:
+        missing = self.missing(work, worker)
+        cold = not self.loaded(worker)
+        predicted = self.run(work, worker) + sum(self._book.load(model, worker) for model in missing)
+        if all_cached(work, lesson.cached):  # nothing ran, so nothing was loaded
+            loading = 0.0
+            self._book.teach_run(work, lesson.cached, worker, lesson.ran)
+        elif missing:
+            loading = self._with_load(work, worker, lesson, missing)
+        else:
+            loading = self._without_load(work, worker, lesson)
+        return Finding(predicted, lesson.ran, loading, cold)
+
+    def _without_load(self, work: Work, worker: WorkerName, lesson: Lesson) -> float:
+        """All of its models were thought loaded. How long they loaded all the same."""
+        run = math.exp(self._book.run(work, lesson.cached, worker))
+        pushed_out = self._residency.may_be_gone(worker, work.models)
+        if pushed_out and self._shows_load(work, worker, lesson, work.models):
+            self._residency.was_gone(worker, work.models, self._vram.get(worker, 0))
+            self._teach_loads(work.models, worker, lesson.ran - run)
+            return lesson.ran - run
+        self._book.teach_run(work, lesson.cached, worker, lesson.ran)
+        return 0.0
+
+    def _with_load(self, work: Work, worker: WorkerName, lesson: Lesson, missing: frozenset[Model]) -> float:
+        """Some models were thought missing. How long they loaded."""
+        run = math.exp(self._book.run(work, lesson.cached, worker))
+        load = sum(self._book.load(model, worker) for model in missing)
+        known = all(self._book.loads_known(model) >= 1 for model in missing)
+        if self._book.shape_known(work) < 1:
+            return self._first(work, worker, lesson, missing, known)
+        if self._residency.has_run(worker, missing) and not self._shows_load(work, worker, lesson, missing):
+            self._residency.was_there(worker, missing, self._vram.get(worker, 0))
+            return 0.0
+        self._residency.was_missing(worker)
+        loading = max(lesson.ran - run, 0.0)
+        self._teach_loads(missing, worker, loading)
+        if known and load < lesson.ran:
+            self._book.teach_run(work, lesson.cached, worker, lesson.ran - load, 0.5)
+        return loading
+
+    def _first(self, work: Work, worker: WorkerName, lesson: Lesson, missing: frozenset[Model], known: bool) -> float:
+        """Such a prompt never ran without loading: the time is divided as the guesses are."""
+        run = math.exp(self._book.run(work, lesson.cached, worker))
+        load = sum(self._book.load(model, worker) for model in missing)
+        if known and load < 0.9 * lesson.ran:
+            self._book.teach_run(work, lesson.cached, worker, lesson.ran - load, 0.5)
+            return load
+        sure = self._book.nodes_known(work) >= _SURE and run < 0.9 * lesson.ran
+        loading = lesson.ran - run if sure else lesson.ran * load / (load + run)
+        self._book.guess_run(work, lesson.cached, worker, lesson.ran - loading)
+        self._teach_loads(missing, worker, loading, weight=0.5 if sure else 0.2)
+        return loading
+
+    def _shows_load(self, work: Work, worker: WorkerName, lesson: Lesson, models: Collection[Model]) -> bool:
+        """Whether the time is nearer to that of a run with these loads than to that of one without."""
+        run = self._book.run(work, lesson.cached, worker)
+        took = math.log(max(lesson.ran, 0.001))
+        if all(self._book.loads_known(model) > 0 for model in models):
+            load = sum(self._book.load(model, worker) for model in models)
+            with_load = math.log(math.exp(run) + load)
+            return self._book.shape_known(work) >= 1 and took > (run + with_load) / 2 and took - run > math.log(_SHOWS)
+        far = max(math.log(2.0), _SURE * self._book.spread(work, lesson.cached, worker))
+        return self._book.shape_known(work) >= _SURE and took - run > far
+
+    def _teach_loads(self, models: Collection[Model], worker: WorkerName, seconds: float, weight: float = 1.0) -> None:
+        """Divide the time among these as their loads are expected."""
+        expected = {model: self._book.load(model, worker) for model in models}
+        whole = sum(expected.values())
+        for model, part in expected.items():
+            if whole:
+                self._book.teach_load(model, worker, seconds * part / whole, weight)
+
+    def _forget(self, work: Work) -> None:
+        """Answers about this shape are not true any more; the others hardly changed."""
+        self._lessons += 1
+        if self._lessons % _STALE == 0:
+            self._memo.clear()
+        else:
+            self._memo.pop(work.shape, None)
+
+    # keeping
+
+    def dump(self) -> dict[str, Any]:
+        """All of it, to be kept as JSON; node caches are not, they are known again after one prompt."""
+        return {
+            "format": FORMAT,
+            "place": self.place,
+            "book": self._book.dump(),
+            "residency": self._residency.dump(),
+            "changing": self._caches.dump(),
+        }
+
+    def restore(self, raw: Mapping[str, Any]) -> None:
+        """What another format wrote is left alone: it is learned again."""
+        if raw.get("format") != FORMAT:
+            return
+        self.place = int(raw["place"])
+        self._book.restore(raw["book"])
+        self._residency.restore(raw["residency"])
+        self._caches.restore(raw["changing"])

@@ -1,0 +1,54 @@
+"""From a submission to the prompt that is taken in: what it demands, what it costs, what is stored of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from gateway.domain import posting
+from gateway.domain.callers import Caller
+from gateway.domain.demand import Demand
+from gateway.domain.ids import new_prompt_id
+from gateway.domain.labels import Wishes
+from gateway.domain.learning import Learner
+from gateway.domain.ports import NewPrompt
+from gateway.domain.shapes import work_of
+from gateway.domain.submission import Submission
+from gateway.domain.workflow import output_nodes, read
+from gateway.flows.catalogues import Catalogues
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    catalogues: Catalogues
+    learner: Learner
+
+    def prompt(self, submission: Submission, caller: Caller, wishes: Wishes) -> NewPrompt:
+        extra_data, secrets = posting.split_secrets(submission.extra_data)
+        id = submission.prompt_id if submission.prompt_id is not None else new_prompt_id()
+        nodes, targets = self.catalogues.nodes, submission.targets
+        outputs = output_nodes(submission.graph, nodes)
+        wanted = outputs if targets is None else [id for id in outputs if id in targets]
+        return NewPrompt(
+            id=id,
+            digest=posting.digest(submission),
+            number=_number(submission),
+            client_id=submission.client_id,
+            peer=caller.peer,
+            demand=self.demand(submission, wishes.requires),
+            body=posting.kept_body(submission, extra_data),
+            tail=posting.queue_tail(id, submission.graph, extra_data, outputs),
+            secrets=secrets,
+            priority=wishes.priority,
+            work=work_of(submission.graph, nodes, wanted, changing=self.learner.changing, salt=id),
+        )
+
+    def demand(self, submission: Submission, requires: frozenset[str]) -> Demand:
+        """By the node lists as they are now."""
+        return replace(read(submission.graph, self.catalogues.nodes), requires=requires)
+
+
+def _number(submission: Submission) -> str:
+    if submission.number is not None:
+        return json.dumps(submission.number)
+    return "front" if submission.front else "auto"
