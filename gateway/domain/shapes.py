@@ -1,7 +1,8 @@
 """A prompt's `Work`: what decides how long it runs, read from its graph.
 
-Prompts of one shape are the same workflow with other seeds, texts and files: numbers count in steps of a quarter
-octave, steps × pixels × frames × batch as one number, the large models by their names.
+Prompts of one shape are the same workflow with other seeds, texts and files: steps × pixels × frames × batch count as
+one number, the large models by their names, other numbers where their names say that they cost time; numbers in steps
+of a quarter octave. What is only another strength or colour is the same shape.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,10 @@ _SIDES = frozenset({"width", "height"})
 _FRAMES = frozenset({"length", "frames", "num_frames", "video_frames", "frame_load_cap"})
 _BATCH = frozenset({"batch_size", "amount"})
 _SIZES = _STEPS | _SIDES | _FRAMES | _BATCH
+_COSTLY = re.compile(
+    r"second|scale|factor|count|size|num|iter|resol|pixel|frame|tile|step|duration|denoise|length|amount|repeat|times"
+)
+"""Names of numbers on which the time may depend; `cfg` does when it is 1, for then half of the work is left out."""
 _MEGAPIXEL = 2.0**20
 _PER_OCTAVE = 4
 
@@ -168,7 +174,7 @@ def _token(each: _Input) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return _bucket(value)
+        return value == 1 if each.name == "cfg" else _bucket(value) if _COSTLY.search(each.name.lower()) else None
     if isinstance(value, str) and spec is not None and spec.options is not None and not spec.upload:
         return None if models_in("", each.name, spec, value) else value
     return type(value).__name__
