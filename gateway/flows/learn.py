@@ -47,10 +47,13 @@ class Learn:
         self._saved = self._learner.place
 
     def _changed(self, news: News) -> None:
+        touched = news.workers
         if news.workers or len(self._mirror.workers) != self._workers:
+            if not self._workers:  # all was read anew
+                touched = set(self._mirror.workers)
             self._workers = len(self._mirror.workers)
             self._learner.workers({name: worker.vram_total for name, worker in self._mirror.workers.items()})
-        for name in news.workers:
+        for name in touched:
             worker = self._mirror.workers.get(name)
             if worker is not None and isinstance(worker.liveness, Down):
                 self._learner.emptied(name, nodes=True)
@@ -79,5 +82,5 @@ class Learn:
     def _record(self, finding: Finding) -> None:
         if finding.ran:
             self._recorder.predicted(finding.predicted, finding.ran)
-        if finding.loading:
+        if finding.loading is not None:
             self._recorder.switched("cold" if finding.cold else "other models", finding.loading)

@@ -24,6 +24,8 @@ _SHAPES, _ANSWERS = 512, 4096
 """How many shapes, and answers about each, are kept worked out."""
 _STALE = 64
 """After how many lessons an answer is worked out anew, though none was about it."""
+_LATE = 1000
+"""News of an end may come after those of so many later changes, for a prompt is read as it is when it is read."""
 _SHOWS = 1.25
 """From this factor on, a load can be told from a slow run."""
 _SURE = 3.0
@@ -35,8 +37,8 @@ class Finding:
 
     predicted: float
     ran: float
-    loading: float
-    """Of what it ran, how much was loading; 0 when nothing was loaded."""
+    loading: float | None
+    """Of what it ran, how much was loading; None when nothing was loaded."""
     cold: bool
     """Its worker had nothing loaded before."""
 
@@ -51,8 +53,9 @@ class Learner:
         self._vram: dict[WorkerName, int] = {}
         self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
         self._lessons = 0
+        self._places: set[int] = set()
         self.place = 0
-        """Up to which end (`Ended.place`) everything is learned."""
+        """The latest end (`Ended.place`) that was learned from."""
 
     # what is asked
 
@@ -110,10 +113,10 @@ class Learner:
             self._caches.emptied(worker)
 
     def ended(self, work: Work, worker: WorkerName, lesson: Lesson, place: int) -> Finding | None:
-        """To be told in the order of `place`; what is known already is ignored."""
-        if place <= self.place:
+        """To be told about in the order of `place`; what is known already is ignored, and what comes very late."""
+        if place in self._places or place <= self.place - _LATE:
             return None
-        self.place = place
+        self._note(place)
         finding = self._teach(work, worker, lesson) if lesson.good else None
         if lesson.oom:
             self._residency.emptied(worker)
@@ -123,12 +126,18 @@ class Learner:
         self._forget(work)
         return finding
 
+    def _note(self, place: int) -> None:
+        self._places.add(place)
+        self.place = max(self.place, place)
+        if len(self._places) > 2 * _LATE:
+            self._places = {place for place in self._places if place > self.place - _LATE}
+
     def _teach(self, work: Work, worker: WorkerName, lesson: Lesson) -> Finding:
         missing = self.missing(work, worker)
         cold = not self.loaded(worker)
         predicted = self.run(work, worker) + sum(self._book.load(model, worker) for model in missing)
         if all_cached(work, lesson.cached):  # nothing ran, so nothing was loaded
-            loading = 0.0
+            loading = None
             self._book.teach_run(work, lesson.cached, worker, lesson.ran)
         elif missing:
             loading = self._with_load(work, worker, lesson, missing)
@@ -136,7 +145,7 @@ class Learner:
             loading = self._without_load(work, worker, lesson)
         return Finding(predicted, lesson.ran, loading, cold)
 
-    def _without_load(self, work: Work, worker: WorkerName, lesson: Lesson) -> float:
+    def _without_load(self, work: Work, worker: WorkerName, lesson: Lesson) -> float | None:
         """All of its models were thought loaded. How long they loaded all the same."""
         run = math.exp(self._book.run(work, lesson.cached, worker))
         pushed_out = self._residency.may_be_gone(worker, work.models)
@@ -145,18 +154,18 @@ class Learner:
             self._teach_loads(work.models, worker, lesson.ran - run)
             return lesson.ran - run
         self._book.teach_run(work, lesson.cached, worker, lesson.ran)
-        return 0.0
+        return None
 
-    def _with_load(self, work: Work, worker: WorkerName, lesson: Lesson, missing: frozenset[Model]) -> float:
+    def _with_load(self, work: Work, worker: WorkerName, lesson: Lesson, missing: frozenset[Model]) -> float | None:
         """Some models were thought missing. How long they loaded."""
         run = math.exp(self._book.run(work, lesson.cached, worker))
         load = sum(self._book.load(model, worker) for model in missing)
         known = all(self._book.loads_known(model) >= 1 for model in missing)
         if self._book.shape_known(work) < 1:
             return self._first(work, worker, lesson, missing, known)
-        if self._residency.has_run(worker, missing) and not self._shows_load(work, worker, lesson, missing):
+        if self._residency.may_be_there(worker, missing) and not self._shows_load(work, worker, lesson, missing):
             self._residency.was_there(worker, missing, self._vram.get(worker, 0))
-            return 0.0
+            return None
         self._residency.was_missing(worker)
         loading = max(lesson.ran - run, 0.0)
         self._teach_loads(missing, worker, loading)
@@ -211,6 +220,7 @@ class Learner:
         return {
             "format": FORMAT,
             "place": self.place,
+            "places": sorted(place for place in self._places if place > self.place - _LATE),
             "book": self._book.dump(),
             "residency": self._residency.dump(),
             "changing": self._caches.dump(),
@@ -220,7 +230,7 @@ class Learner:
         """What another format wrote is left alone: it is learned again."""
         if raw.get("format") != FORMAT:
             return
-        self.place = int(raw["place"])
+        self.place, self._places = int(raw["place"]), set(map(int, raw["places"]))
         self._book.restore(raw["book"])
         self._residency.restore(raw["residency"])
         self._caches.restore(raw["changing"])

@@ -92,10 +92,10 @@ class Residency:
             shelf.room, shelf.there = min(self._room(shelf, vram), shelf.since(models) - 1.0), 0
             self._share = shelf.room / vram if vram else self._share
 
-    def has_run(self, worker: WorkerName, models: Collection[Model]) -> bool:
-        """Whether all of these were used there before."""
+    def may_be_there(self, worker: WorkerName, models: Collection[Model]) -> bool:
+        """Whether all of these were used there since it was emptied."""
         shelf = self._shelves.get(worker)
-        return shelf is not None and all(model.name in shelf.used for model in models)
+        return shelf is not None and not shelf.empty and all(model.name in shelf.used for model in models)
 
     def was_missing(self, worker: WorkerName) -> None:
         """What was thought gone was gone."""
@@ -123,12 +123,18 @@ class Residency:
         return min(vram, self._share * vram) if vram else math.inf
 
     def dump(self) -> dict[str, Any]:
-        return {
-            name: [list(shelf.used.items()), None if shelf.room == math.inf else shelf.room, shelf.empty]
-            for name, shelf in self._shelves.items()
+        shelves = {
+            name: [list(shelf.used.items()), _finite(shelf.room), shelf.empty] for name, shelf in self._shelves.items()
         }
+        return {"shelves": shelves, "share": _finite(self._share)}
 
     def restore(self, raw: Mapping[str, Any]) -> None:
-        for name, (used, room, empty) in raw.items():
+        for name, (used, room, empty) in raw["shelves"].items():
             pairs = OrderedDict((str(model), int(size)) for model, size in used)
             self._shelves[WorkerName(name)] = _Shelf(pairs, math.inf if room is None else float(room), bool(empty))
+        self._share = math.inf if raw["share"] is None else float(raw["share"])
+
+
+def _finite(number: float) -> float | None:
+    """JSON knows no infinity."""
+    return None if number == math.inf else number

@@ -208,12 +208,25 @@ def test_its_memory_is_bounded() -> None:
         learner.ended(work, A, Lesson(1.0, 0, 1, ((0, f"C{place}"),)), place)
     kept = learner.dump()
     assert len(kept["book"]) <= 50
-    assert len(kept["residency"]["a"][0]) <= 32
+    assert len(kept["residency"]["shelves"]["a"][0]) <= 32
     learner.workers({B: 0})
-    assert learner.dump()["residency"] == {}
+    assert learner.dump()["residency"]["shelves"] == {}
+    for place in range(500, 5000):
+        learner.ended(Work("s"), B, Lesson(1.0), place)
+    assert len(learner.dump()["places"]) <= 1000
 
 
 def test_with_nothing_learned_all_cost_the_same_and_loads_nothing() -> None:
     learner = Learner()
     assert learner.run(picture("x", 1), A) == learner.run(picture("y", 2), B) > 0
     assert learner.load(Model("x", GIB), A) == 0.0
+
+
+def test_each_end_counts_once_also_when_its_news_comes_late() -> None:
+    learner, work = Learner(), Work("s", "n")
+    taught = [place for place in (5, 9, 7, 9, 5, 7, 8) if learner.ended(work, A, Lesson(1.0), place) is not None]
+    assert taught == [5, 9, 7, 8]
+    again = Learner()
+    again.restore(json.loads(json.dumps(learner.dump())))
+    taught = [place for place in (5, 6, 9, 7000, 7, 6999) if again.ended(work, A, Lesson(1.0), place) is not None]
+    assert taught == [6, 7000, 6999]
