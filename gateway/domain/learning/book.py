@@ -76,7 +76,8 @@ class Book:
 
     def teach_run(self, work: Work, cached: int, worker: WorkerName, seconds: float, weight: float = 1.0) -> None:
         took = math.log(max(seconds, 0.001))
-        if (pooled := self._tallies.get(_run(work, cached, None))) is not None:
+        pooled, own = self._tallies.get(_run(work, cached, None)), self._tallies.get(_run(work, cached, worker))
+        if pooled is not None and pooled.weight > (own.weight if own else 0.0) + 0.5:  # others ran it too
             self._of(f"w:{worker}").take(took - pooled.mean, weight)
         usual = took - self.pace(worker)
         self._of(_run(work, cached, worker)).take(took, weight)

@@ -53,6 +53,7 @@ class Learner:
         self._vram: dict[WorkerName, int] = {}
         self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
         self._lessons = 0
+        self._middling = 1.0
         self._places: set[int] = set()
         self.place = 0
         """The latest end (`Ended.place`) that was learned from."""
@@ -68,8 +69,8 @@ class Learner:
         return self._book.load(model, worker) if self.place else 0.0
 
     def typical(self, work: Work) -> float:
-        """Seconds of running on a middling worker that has nothing of it in its cache."""
-        return self._run(work, 0, WorkerName(""))
+        """Seconds of running on a middling worker of those there are, with nothing of it in the cache."""
+        return self._run(work, 0, WorkerName("")) * self._middling
 
     def _run(self, work: Work, cached: int, worker: WorkerName) -> float:
         answers = self._memo.get(work.shape)
@@ -104,6 +105,8 @@ class Learner:
         if vram.keys() != self._vram.keys():
             self._residency.keep(vram.keys())
             self._caches.keep(vram.keys())
+            self._vram = dict(vram)
+            self._pace()
         self._vram = dict(vram)
 
     def emptied(self, worker: WorkerName, *, nodes: bool) -> None:
@@ -210,8 +213,13 @@ class Learner:
         self._lessons += 1
         if self._lessons % _STALE == 0:
             self._memo.clear()
+            self._pace()
         else:
             self._memo.pop(work.shape, None)
+
+    def _pace(self) -> None:
+        paces = [self._book.pace(worker) for worker in self._vram]
+        self._middling = math.exp(sum(paces) / len(paces)) if paces else 1.0
 
     # keeping
 
