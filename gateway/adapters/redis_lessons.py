@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import zlib
@@ -22,7 +23,7 @@ class RedisLessons:
         self._key = keys.learned
 
     async def save(self, learned: Mapping[str, Any]) -> None:
-        raw = zlib.compress(json.dumps(learned, separators=(",", ":")).encode(), 1)
+        raw = await asyncio.to_thread(_packed, learned)
         with translated():
             await self._redis.set(self._key, raw, ex=LEARNED_TTL)
 
@@ -37,3 +38,7 @@ class RedisLessons:
             log.warning("what was learned cannot be read: %s", error)
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def _packed(learned: Mapping[str, Any]) -> bytes:
+    return zlib.compress(json.dumps(learned, separators=(",", ":")).encode(), 1)

@@ -8,12 +8,10 @@ of a quarter octave. What is only another strength or colour is the same shape.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 from gateway.domain.catalogue import NodeClass
 from gateway.domain.dynamic import inputs_of
@@ -36,24 +34,19 @@ _COSTLY = re.compile(
 """Names of numbers on which the time may depend; `cfg` does when it is 1, for then half of the work is left out."""
 _MEGAPIXEL = 2.0**20
 _PER_OCTAVE = 4
+_FORM, _EXACT = 2, 3  # of a _Node
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    name: str
-    spec: InputSpec | None
-    value: Any
+class _Node(NamedTuple):
+    """What one pass over a node's inputs finds; hashes of what it depends on come later."""
 
-    @property
-    def link(self) -> str | None:
-        """The id of the node that it comes from."""
-        return _source(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
     node_class: str
-    inputs: tuple[_Input, ...]
+    sources: list[tuple[str, str, Any]]
+    """(input, id of the node that it comes from, output there)"""
+    form: list[Any]
+    exact: list[Any]
+    numbers: dict[str, float]
+    models: list[Model]
 
 
 def work_of(
@@ -67,24 +60,29 @@ def work_of(
     """`outputs` are the ids of the output nodes that are to run. Nodes of the classes in `changing` never have the
     same result twice: `salt`, which is the prompt's own, makes them and what depends on them unlike any other."""
     ids = needed(graph, outputs)
-    read = {id: _Node(str(graph[id]["class_type"]), tuple(_inputs(graph[id], nodes))) for id in ids}
-    models = frozenset(model for node in read.values() for model in _models(node))
+    read = {id: _read(graph[id], nodes) for id in ids}
+    for node in read.values():
+        if node.node_class in changing:
+            node.exact.append(salt)
+    models = frozenset(model for node in read.values() for model in node.models)
     order = _order(read)
-    forms = _hashes(read, order, lambda node: [[each.name, _token(each)] for each in node.inputs])
-    size = _size(read.values())
+    forms = _hashes(read, order, _FORM)
+    parts = _hashes(read, order, _EXACT) if len(ids) <= MAX_PARTS else {}
+    size = _size([node for node in read.values() if node.numbers])
     large = sorted(model.name for model in models if weighs(model))
     return Work(
-        shape=_hash([_bucket(size), large, [forms[id] for id in ids]]),
+        shape=_hash((_bucket(size), large, [forms[id] for id in ids])),
         nodes=_hash(sorted(node.node_class for node in read.values())),
         models=models,
-        parts=_parts(read, order, ids, changing, salt) if len(ids) <= MAX_PARTS else (),
+        parts=tuple(parts[id] for id in ids) if parts else (),
         size=size,
     )
 
 
 def _source(value: object) -> str | None:
-    is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
-    return str(value[0]) if is_link else None  # type: ignore[index]
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int):
+        return str(value[0])
+    return None
 
 
 def needed(graph: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
@@ -104,25 +102,27 @@ def needed(graph: Mapping[str, Any], outputs: Collection[str]) -> list[str]:
     return sorted(found)
 
 
-def _inputs(node: Mapping[str, Any], nodes: Mapping[str, NodeClass]) -> Iterator[_Input]:
+def _read(node: Mapping[str, Any], nodes: Mapping[str, NodeClass]) -> _Node:
+    found = _Node(str(node["class_type"]), [], [], [], {}, [])
     given = node.get("inputs")
     if not isinstance(given, dict):
-        return
-    known = nodes.get(str(node["class_type"]))
+        return found
+    known = nodes.get(found.node_class)
     specs = inputs_of(known, given) if known is not None else {}
     for name in sorted(given):
-        value = given[name]
+        value, spec = given[name], specs.get(name)
+        if (source := _source(value)) is not None:
+            found.sources.append((name, source, value[1]))
+            continue
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
-            value = tuple(value) if isinstance(value, list) else value  # for it is no link
-        yield _Input(name, specs.get(name), value)
-
-
-def _models(node: _Node) -> Iterator[Model]:
-    for each in node.inputs:
-        if each.link is None:
-            value = list(each.value) if isinstance(each.value, tuple) else each.value
-            yield from models_in(node.node_class, each.name, each.spec, value)
+        found.exact.append((name, value))
+        models = models_in(found.node_class, name, spec, value) if isinstance(value, str | list | dict) else []
+        found.models.extend(models)
+        found.form.append((name, _token(name, spec, value, is_model=bool(models))))
+        if name in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
+            found.numbers[name] = min(max(0.0, float(value)), 1e6)
+    return found
 
 
 def _order(read: Mapping[str, _Node]) -> list[str]:
@@ -138,45 +138,32 @@ def _order(read: Mapping[str, _Node]) -> list[str]:
                 done.setdefault(id)
                 continue
             entered.add(id)
-            sources = (each.link for each in read[id].inputs)
-            stack += [each for each in sources if each is not None and each in read and each not in entered]
+            stack += [source for _, source, _ in read[id].sources if source in read and source not in entered]
     return list(done)
 
 
-def _hashes(read: Mapping[str, _Node], order: list[str], tokens: Any) -> dict[str, str]:
-    """For each node a hash of what `tokens` says of it and of the hashes of what it depends on."""
+def _hashes(read: Mapping[str, _Node], order: list[str], what: int) -> dict[str, str]:
+    """For each node a hash of this field of it, and of the hashes of what it depends on."""
     found: dict[str, str] = {}
     for id in order:
         node = read[id]
-        links = [[each.name, found.get(each.link, ""), each.value[1]] for each in node.inputs if each.link is not None]
-        found[id] = _hash([node.node_class, tokens(node), links])
+        links = [(name, found.get(source, ""), slot) for name, source, slot in node.sources]
+        found[id] = _hash((node.node_class, node[what], links))
     return found
 
 
-def _parts(
-    read: Mapping[str, _Node], order: list[str], ids: list[str], changing: Collection[str], salt: str
-) -> tuple[str, ...]:
-    def tokens(node: _Node) -> list[Any]:
-        given = [[each.name, each.value] for each in node.inputs if each.link is None]
-        return [given, salt] if node.node_class in changing else given
-
-    exact = _hashes(read, order, tokens)
-    return tuple(exact[id] for id in ids)
-
-
-def _token(each: _Input) -> Any:
+def _token(name: str, spec: InputSpec | None, value: Any, *, is_model: bool) -> Any:
     """What of an input belongs to the shape."""
-    value, spec = each.value, each.spec
-    if each.link is not None or each.name in _SEEDS or each.name in _SIZES:
+    if name in _SEEDS or name in _SIZES or is_model:
         return None
     if spec is not None and spec.config.get("control_after_generate"):
         return None
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value == 1 if each.name == "cfg" else _bucket(value) if _COSTLY.search(each.name.lower()) else None
+        return value == 1 if name == "cfg" else _bucket(value) if _COSTLY.search(name.lower()) else None
     if isinstance(value, str) and spec is not None and spec.options is not None and not spec.upload:
-        return None if models_in("", each.name, spec, value) else value
+        return value
     return type(value).__name__
 
 
@@ -190,14 +177,14 @@ def _bucket(value: float) -> Any:
 def _size(read: Collection[_Node]) -> float:
     """Steps × megapixels × frames × batch."""
     steps = sum(_steps(node) for node in read)
-    pixels = max((_product(node, _SIDES) for node in read if set(_numbers(node)) >= _SIDES), default=_MEGAPIXEL)
+    pixels = max((_product(node, _SIDES) for node in read if node.numbers.keys() >= _SIDES), default=_MEGAPIXEL)
     frames = max((_product(node, _FRAMES) for node in read), default=1.0)
     batch = max((_product(node, _BATCH) for node in read), default=1.0)
     return max(1.0, steps) * pixels / _MEGAPIXEL * frames * batch
 
 
 def _steps(node: _Node) -> float:
-    numbers = _numbers(node)
+    numbers = node.numbers
     if "steps" not in numbers:
         return 0.0
     last = min(numbers["steps"], numbers.get("end_at_step", numbers["steps"]))
@@ -205,17 +192,8 @@ def _steps(node: _Node) -> float:
 
 
 def _product(node: _Node, names: frozenset[str]) -> float:
-    return math.prod(max(1.0, number) for name, number in _numbers(node).items() if name in names)
-
-
-def _numbers(node: _Node) -> dict[str, float]:
-    """The sizes that are written in it."""
-    return {
-        each.name: min(max(0.0, float(each.value)), 1e6)
-        for each in node.inputs
-        if each.name in _SIZES and isinstance(each.value, int | float) and not isinstance(each.value, bool)
-    }
+    return math.prod(max(1.0, number) for name, number in node.numbers.items() if name in names)
 
 
 def _hash(content: Any) -> str:
-    return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=6).hexdigest()
+    return hashlib.blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()

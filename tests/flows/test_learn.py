@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from gateway.adapters.redis_lessons import RedisLessons
+from gateway.domain.ids import WorkerName
+from gateway.domain.learning import Learner, Lesson
+from gateway.domain.placement import Model, Work
+from gateway.domain.ports import WorkerEntry
+from gateway.domain.workers import Down
 from gateway.emulator.settings import EmulatorSettings
+from gateway.flows.learn import Learn
+from tests.adapters.stores import KEYS
 from tests.farm import Client, Farm, Graph, emulated, farm, sleeping, timed
+from tests.flows.replica import replica
 from tests.scripted import Scripted
 from tests.servers import until
 
@@ -94,3 +105,43 @@ async def test_what_a_restart_frees_is_loaded_again_everywhere(state: str) -> No
             return sum([await sample(gateway.client(at=at), "model_switches_total") for at in (0, 1)]) == 2
 
         await until(switched, "its model counts as loaded anew")
+
+
+async def test_a_replica_hears_of_what_a_worker_lost_and_recalls_what_it_knew(state: str) -> None:
+    async with replica(state) as here:
+        lessons, learner = RedisLessons(here.store.redis, KEYS), Learner()
+        learn = Learn(learner, lessons, here.mirror, here.placement, _Deaf(), lambda: True)
+        w = WorkerName("w")
+        await here.store.farm.put(WorkerEntry(w, "http://w"))
+        await here.mirror.fresh()
+        held = Work("s", "n", frozenset({Model("m", 1)}), ("p",))
+
+        def ran(place: int) -> None:
+            learner.ended(held, w, Lesson(1.0, 0, 1), place)
+            assert learner.loaded(w) == [Model("m", 1)]
+
+        ran(1)
+        await here.store.farm.emptied(w, nodes=False)
+        await here.mirror.fresh()
+        assert learner.loaded(w) == []
+        assert learner.run(held, w) < 0.1  # its node cache is as it was
+        ran(2)
+        await here.store.farm.publish(replace(here.mirror.workers[w], liveness=Down(1.0)))
+        await here.mirror.fresh()
+        assert learner.loaded(w) == []
+        assert learner.run(held, w) > 0.1
+        await learn.tick()
+        again = Learner()
+        await Learn(again, lessons, here.mirror, here.placement, _Deaf(), lambda: True).recall()
+        assert again.dump() == learner.dump()
+        await lessons.save({"format": 1, "place": "nonsense"})
+        spoiled = Learner()
+        await Learn(spoiled, lessons, here.mirror, here.placement, _Deaf(), lambda: False).recall()
+        assert spoiled.place == 0
+
+
+class _Deaf:
+    """A recorder that keeps nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None

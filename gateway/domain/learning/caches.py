@@ -10,6 +10,7 @@ from gateway.domain.placement.estimates import Work
 
 _CONTRADICTIONS = 2
 _CLASSES = 256
+_MASKS = 64
 
 
 class Caches:
@@ -17,6 +18,7 @@ class Caches:
 
     def __init__(self) -> None:
         self._kept: dict[WorkerName, frozenset[str]] = {}
+        self._masks: dict[WorkerName, dict[tuple[str, ...], int]] = {}  # what was worked out of them
         self._broken: dict[WorkerName, int] = {}
         self._contradicted: dict[str, int] = {}
 
@@ -28,9 +30,14 @@ class Caches:
     def cached(self, work: Work, worker: WorkerName) -> int:
         """A bit for each part that this worker is expected to have."""
         kept = self._kept.get(worker)
-        if not kept or kept.isdisjoint(work.parts) or self._broken.get(worker, 0) >= _CONTRADICTIONS:
+        if not kept or self._broken.get(worker, 0) >= _CONTRADICTIONS:
             return 0
-        return sum(1 << at for at, part in enumerate(work.parts) if part in kept)
+        masks = self._masks.setdefault(worker, {})
+        if (mask := masks.get(work.parts)) is None:
+            if len(masks) >= _MASKS:
+                masks.clear()
+            mask = masks[work.parts] = sum(1 << at for at, part in enumerate(work.parts) if part in kept)
+        return mask
 
     def ran(self, work: Work, worker: WorkerName, lesson: Lesson) -> None:
         """What the next prompt there may find; and what this one found against what was expected."""
@@ -44,14 +51,16 @@ class Caches:
         elif expected:
             self._broken[worker] = self._broken.get(worker, 0) + 1
         done = frozenset(part for at, part in enumerate(work.parts) if lesson.done >> at & 1)
+        self._masks.pop(worker, None)
         self._kept[worker] = done | (kept & frozenset(work.parts))
 
     def emptied(self, worker: WorkerName) -> None:
         self._kept.pop(worker, None)
+        self._masks.pop(worker, None)
 
     def keep(self, workers: Collection[WorkerName]) -> None:
         """Forget all others."""
-        for known in (self._kept, self._broken):
+        for known in (self._kept, self._broken, self._masks):
             for name in known.keys() - set(workers):
                 del known[name]
 

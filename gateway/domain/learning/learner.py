@@ -52,6 +52,7 @@ class Learner:
         self._caches = Caches()
         self._vram: dict[WorkerName, int] = {}
         self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
+        self._loads: dict[Model, dict[WorkerName, float]] = {}
         self._lessons = 0
         self._middling = 1.0
         self._places: set[int] = set()
@@ -66,7 +67,16 @@ class Learner:
 
     def load(self, model: Model, worker: WorkerName) -> float:
         """0 before anything was learned, so that placement is plain first come, first served."""
-        return self._book.load(model, worker) if self.place else 0.0
+        if not self.place:
+            return 0.0
+        answers = self._loads.get(model)
+        if answers is None:
+            if len(self._loads) >= _SHAPES:
+                self._loads.clear()
+            answers = self._loads[model] = {}
+        if (known := answers.get(worker)) is None:
+            known = answers[worker] = self._book.load(model, worker)
+        return known
 
     def typical(self, work: Work) -> float:
         """Seconds of running on a middling worker of those there are, with nothing of it in the cache."""
@@ -106,6 +116,7 @@ class Learner:
             self._residency.keep(vram.keys())
             self._caches.keep(vram.keys())
             self._vram = dict(vram)
+            self._loads.clear()
             self._pace()
         self._vram = dict(vram)
 
@@ -205,6 +216,7 @@ class Learner:
         expected = {model: self._book.load(model, worker) for model in models}
         whole = sum(expected.values())
         for model, part in expected.items():
+            self._loads.pop(model, None)
             if whole:
                 self._book.teach_load(model, worker, seconds * part / whole, weight)
 
@@ -213,6 +225,7 @@ class Learner:
         self._lessons += 1
         if self._lessons % _STALE == 0:
             self._memo.clear()
+            self._loads.clear()
             self._pace()
         else:
             self._memo.pop(work.shape, None)

@@ -54,7 +54,7 @@ class Tally:
         return prior + (self.mean - prior) * self.weight / (self.weight + doubt)
 
     def dump(self) -> list[float]:
-        return [round(self.weight, 3), round(self.mean, 5), round(self.variance, 5), self.astray]
+        return [self.weight, self.mean, self.variance, self.astray]
 
 
 def load(raw: object) -> Tally | None:
