@@ -23,6 +23,7 @@ from gateway.adapters.redis_lessons import RedisLessons
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
+from gateway.app_outputs import Written, written
 from gateway.app_workers import tenders
 from gateway.domain.door import Door
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
@@ -35,6 +36,7 @@ from gateway.edge.callers import Callers
 from gateway.edge.catalog import CatalogRoutes
 from gateway.edge.errors import Telling
 from gateway.edge.events import EventRoutes
+from gateway.edge.folders import FolderList
 from gateway.edge.jobs import JobRoutes
 from gateway.edge.middleware import BodyCap, Doorkeeper, Timing
 from gateway.edge.ops import OpsRoutes
@@ -58,7 +60,6 @@ from gateway.flows.forecast import Forecast
 from gateway.flows.homes import HomesOf
 from gateway.flows.inquire import Inquire
 from gateway.flows.learn import Learn
-from gateway.flows.lives import Disk, Disks
 from gateway.flows.mirror import Mirror
 from gateway.flows.pace import Pace
 from gateway.flows.query import Query, RecordCache
@@ -191,6 +192,7 @@ class _Flows:
     upkeep: Upkeep
     forecast: Forecast
     learn: Learn
+    written: Written
 
 
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
@@ -199,13 +201,12 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     placement = Placement(POLICIES[settings.policy](random.Random()), parallelism=settings.client_parallelism)
     catalogues, learner = Catalogues(farm), Learner()
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
-    attempts = Attempts(jobs, comfy, placement, recorder, pace, _tries(settings), farm)
+    files = written(settings, jobs, farm, comfy, mirror)
+    attempts = Attempts(jobs, comfy, placement, recorder, pace, _tries(settings), farm, files.outputs)
     inquire = Inquire(jobs, comfy, mirror, catalogues, attempts, grace=grace)
     forecast, kept = Forecast(mirror, placement, learner, pace), RecordCache(jobs, settings.history_cache_bytes)
-    clients = Clients(mirror, kept, Room())
-    homes = HomesOf(mirror, jobs, comfy, grace=grace)
-    disks = Disks(lambda: Disk(comfy, farm))
-    tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, disks)
+    clients, homes = Clients(mirror, kept, Room()), HomesOf(mirror, comfy, grace=grace)
+    tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, files)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
@@ -223,6 +224,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
         forecast=forecast,
         learn=Learn(learner, store.lessons, mirror, placement, recorder, tending.leads),
+        written=files,
     )
 
 
@@ -257,17 +259,18 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
 
 
 def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -> Endpoints:
-    callers = Callers(settings.trusted_proxies)
+    callers, passthrough = Callers(settings.trusted_proxies), Passthrough(relay, flows.homes)
     return Endpoints(
         prompt=PromptRoutes(flows.submit, flows.query, callers, flows.clients),
         queue=QueueRoutes(flows.query, flows.control, callers),
         jobs=JobRoutes(flows.query, flows.control),
         catalog=CatalogRoutes(flows.catalog),
-        view=View(relay, flows.homes, flows.homes),
+        view=View(relay, flows.homes, flows.written.outputs, callers),
+        folders=FolderList(flows.written.folders, passthrough),
         upload=Upload(relay, flows.homes),
         admin=AdminRoutes(flows.farm),
         ops=ops,
-        passthrough=Passthrough(relay, flows.homes),
+        passthrough=passthrough,
         socket=Socket(flows.clients, flows.catalog.flags),
         events=EventRoutes(flows.follow),
     )

@@ -10,12 +10,12 @@ from gateway.adapters.comfy import ComfyApi
 from gateway.adapters.redis_farm import RedisFarm
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.adapters.sockets import WorkerSockets
+from gateway.app_outputs import Written
 from gateway.domain.ids import WorkerName
 from gateway.flows.attempts import Attempts
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.children import Children
 from gateway.flows.clients import Clients
-from gateway.flows.lives import Disks
 from gateway.flows.mirror import Mirror
 from gateway.flows.observe import Observer, Rhythm
 from gateway.flows.relay import Relay
@@ -36,18 +36,18 @@ def tenders(
     catalogues: Catalogues,
     attempts: Attempts,
     clients: Clients,
-    disks: Disks,
+    written: Written,
 ) -> Callable[[WorkerName], Tender]:
     """Makes what looks after one worker while its lease is held."""
     events, children = WorkerSockets(session), Children(jobs, comfy, mirror)
     rhythm, forgotten = _rhythm(settings), _FORGOTTEN * settings.post_timeout
 
-    mirror.listen(lambda _: disks.retain(mirror.workers))
-
     def tender(name: WorkerName) -> Tender:
         observer = Observer(comfy, farm, catalogues, rhythm, lambda: len(mirror.on(name)))
         watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, forgotten)
-        return Tender(name, mirror, observer, watch, Relay(name, mirror, clients), events, disks.of(name))
+        relay = Relay(name, mirror, clients)
+        relay.renamed = written.outputs.renamed
+        return Tender(name, mirror, observer, watch, relay, events, written.disks.of(name))
 
     return tender
 

@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     max_queue_bytes: Size = Field(ByteSize(2**30), description="Bytes that waiting prompts may take.")
     max_queue_per_caller: Count = Field(10_000, description="Prompts of one caller that may wait.")
     max_upload: Size = Field(ByteSize(100 * 2**20), description="The largest body that is accepted.")
+    outputs: Literal["own", "shared"] = Field(
+        "own", description="`shared` when all workers write into one output folder, on one disk."
+    )
     max_attempts: Number = Field(3, ge=1, le=100, description="Workers that one prompt may bring down.")
     history_max: Count = Field(10_000, description="Ended prompts that are kept.")
     history_ttl: Seconds = Field(7 * 86400.0, description="How long an ended prompt is kept.")

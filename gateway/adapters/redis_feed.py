@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.adapters.redis_client import Line
-from gateway.adapters.redis_jobs import load_demand, load_work
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
+from gateway.adapters.redis_values import load_demand, load_work
 from gateway.domain.demand import Demand
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Ended, Job, Outcome, Queued, Running, State

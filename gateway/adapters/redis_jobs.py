@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis_keys import EVENTS_TTL, Keys
+from gateway.adapters.redis_keys import EVENTS_TTL, FILES_LISTED, Keys
 from gateway.adapters.redis_scripts import Arg, Scripts, translated
-from gateway.domain.demand import Choice, Demand
+from gateway.adapters.redis_values import dump_demand, dump_work
+from gateway.domain.callers import Caller
 from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, PromptId, ReplicaId, WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
-from gateway.domain.placement.estimates import NOTHING, Model, Work
 from gateway.domain.placement.spots import DEPTH
 from gateway.domain.ports import (
     CallerFull,
@@ -41,6 +43,7 @@ _REFUSALS = {
     b"stale": SlotLost,
 }
 _NO_LIMITS = Limits(0, 0, 0)
+_FILES_AT_ONCE = 250
 _LEVEL = 1  # a prompt compresses well at any level, and this one costs a third of the default's time
 
 
@@ -164,21 +167,26 @@ class RedisJobs:
         k = self._keys
         return bool(await self._run("forget", [k.version, k.changes, k.history, k.job(id), k.record(id)], [id]))
 
-    async def note_files(self, worker: WorkerName, files: Collection[OutputFile]) -> None:
-        with translated():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for file in files:
-                    pipe.set(self._file(file), worker, ex=self._history_ttl)
-                await pipe.execute()
+    async def note_files(self, caller: Caller, files: Mapping[OutputFile, str]) -> None:
+        k, whose, now = self._keys, _whose(caller), int(time.time() * 1000)
+        rest = iter(files.items())
+        while some := list(islice(rest, _FILES_AT_ONCE)):
+            keys = [k.written("output"), k.written("temp")]
+            keys += [k.file(file, who) for file, _ in some for who in whose]
+            rows: list[Arg] = [caller.client_id or "", self._history_ttl, FILES_LISTED, now, len(whose)]
+            for file, name in some:
+                rows += [name.encode("utf-8", "surrogatepass"), _listed(file)]
+            await self._run("note_files", keys, rows)
 
-    async def worker_of(self, file: OutputFile) -> WorkerName | None:
+    async def noted(self, caller: Caller, file: OutputFile) -> str | None:
         with translated():
-            name = await self._redis.get(self._file(file))
-        return WorkerName(name.decode()) if name else None
+            name, many = await self._redis.hmget(self._keys.file(file, _whose(caller)[0]), ["name", "many"])
+        return None if name is None or many else str(name.decode("utf-8", "surrogatepass"))
 
-    def _file(self, file: OutputFile) -> bytes:
-        """File systems know names that are no Unicode; Python writes those with surrogates."""
-        return self._keys.file(file).encode("utf-8", "surrogatepass")
+    async def newest(self, type: str, count: int) -> dict[str, float]:
+        with translated():
+            rows = await self._redis.zrange(self._keys.written(type), 0, count - 1, desc=True, withscores=True)
+        return {name.decode("utf-8", "surrogatepass"): at / 1000 for name, at in rows}
 
     async def expired(self) -> list[PromptId]:
         with translated():
@@ -228,6 +236,17 @@ class RedisJobs:
                 await self._redis.zrem(self._keys.buried(worker), *attempts)
 
 
+def _whose(caller: Caller) -> list[str]:
+    """Whose files they are, the client's first: one that gives a client_id is not looked for by address."""
+    by_address = f"address {caller.peer}"
+    return [f"client {caller.client_id}", by_address] if caller.client_id else [by_address]
+
+
+def _listed(file: OutputFile) -> str:
+    """The type, where ComfyUI would list it: at the top of its folder."""
+    return "" if file.subfolder else file.type
+
+
 def _secrets(new: NewPrompt) -> str:
     return json.dumps(dict(new.secrets)) if new.secrets else ""
 
@@ -254,33 +273,3 @@ def _packed(name: str, value: bytes) -> bytes:
 
 def _unpacked(value: bytes | None) -> bytes:
     return zlib.decompress(value) if value else b""
-
-
-def dump_demand(demand: Demand) -> str:
-    return json.dumps(
-        {
-            "classes": sorted(demand.classes),
-            "choices": sorted(demand.choices),
-            "models": sorted(demand.models),
-            **({"requires": sorted(demand.requires)} if demand.requires else {}),
-        }
-    )
-
-
-def load_demand(raw: bytes, min_vram: int) -> Demand:
-    found = json.loads(raw)
-    choices = frozenset(Choice(*choice) for choice in found["choices"])
-    requires = frozenset(found.get("requires", ()))
-    return Demand(frozenset(found["classes"]), choices, frozenset(found["models"]), min_vram, requires)
-
-
-def dump_work(work: Work) -> str:
-    """All but its parts."""
-    return json.dumps([work.shape, work.nodes, work.size, sorted(work.models)], separators=(",", ":"))
-
-
-def load_work(raw: bytes) -> Work:
-    if not raw:
-        return NOTHING
-    shape, nodes, size, models = json.loads(raw)
-    return Work(shape, nodes, frozenset(Model(name, size) for name, size in models), size=size)

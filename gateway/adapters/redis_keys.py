@@ -5,6 +5,8 @@ All keys of a gateway share one hash tag, so that each Lua step works on one slo
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ CHANGES_KEPT = 20_000
 
 EVENTS_KEPT = 1000
 EVENTS_TTL = 3600  # seconds
+FILES_LISTED = 2000
 DISK_TTL = 365 * 86400
 LEARNED_TTL = 90 * 86400
 
@@ -127,9 +130,13 @@ class Keys:
         """zset: attempt → when it was given up, on this worker. Lives for a day."""
         return self.buried_at + worker
 
-    def file(self, file: OutputFile) -> str:
-        """string: the worker that wrote this file last. Lives for history_ttl."""
-        return self._key("file", *file)
+    def file(self, file: OutputFile, caller: str = "") -> str:
+        """hash: what the farm calls this caller's newest file of a worker's name. Lives for history_ttl."""
+        return self._key("file", hashlib.sha256(json.dumps([caller, *file]).encode()).hexdigest())
+
+    def written(self, type: str) -> str:
+        """zset: the farm's names of files at the top of a folder → when. Bounded; lives for history_ttl."""
+        return self._key("written", type)
 
     def events(self, id: PromptId) -> str:
         """stream: its state events, the last thousand. Lives for an hour after the last one."""

@@ -8,6 +8,7 @@ GatewayError
 │   ├── CallerQueueFull   this caller has no room left
 │   └── FarmQueueFull     nobody has
 ├── NotFound              no such prompt, worker or file
+├── NotShown              what /view does not show; the status is all that ComfyUI answers
 ├── Forbidden             the door: Host, Origin or Sec-Fetch-Site says no
 ├── BodyTooLarge          over `max_upload`
 ├── WorkerError           a worker could not be used
@@ -84,6 +85,12 @@ class FarmQueueFull(PromptRefused):
 
 class NotFound(GatewayError):
     pass
+
+
+class NotShown(GatewayError):
+    def __init__(self, status: int = 404) -> None:
+        super().__init__(f"not shown: {status}")
+        self.status = status
 
 
 class Forbidden(GatewayError):

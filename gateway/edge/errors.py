@@ -19,6 +19,7 @@ STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.CallerQueueFull: 429,
     errors.FarmQueueFull: 503,
     errors.NotFound: 404,
+    errors.NotShown: 404,
     errors.Forbidden: 403,
     errors.BodyTooLarge: 413,
     errors.WorkerError: 502,
@@ -66,6 +67,8 @@ def on_gateway_error(error: errors.GatewayError) -> Response:
     status = status_of(error)
     if isinstance(error, errors.BrokenBody):
         return trouble()
+    if isinstance(error, errors.NotShown):
+        return Response(status_code=error.status)
     if isinstance(error, errors.BodyTooLarge):
         return Response(str(error), status, media_type="text/plain")
     headers = {"Retry-After": str(_retry_after(error))} if status in (429, 503) else {}

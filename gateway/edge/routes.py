@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.catalog import CatalogRoutes
 from gateway.edge.events import EventRoutes
+from gateway.edge.folders import FolderList
 from gateway.edge.jobs import JobRoutes
 from gateway.edge.ops import OpsRoutes
 from gateway.edge.passthrough import Passthrough
@@ -26,6 +27,7 @@ class Endpoints:
     catalog: CatalogRoutes
     view: View
     upload: Upload
+    folders: FolderList
     admin: AdminRoutes
     ops: OpsRoutes
     passthrough: Passthrough
@@ -34,7 +36,8 @@ class Endpoints:
 
 
 def router(to: Endpoints) -> Table:
-    rows = [*_twins([*_comfyui(to), *_only_posted(to)]), *_comfyui_api_only(to), *_gateway(to)]
+    internal = ("GET", "/internal/files/{type}", to.folders)
+    rows = [*_twins([*_comfyui(to), *_only_posted(to)]), *_comfyui_api_only(to), internal, *_gateway(to)]
     return Table(rows, dict.fromkeys(("/ws", "/api/ws"), to.socket), to.passthrough)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from gateway.domain import records
 from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
-from gateway.domain.files import files_in
 from gateway.domain.frames import made
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
@@ -20,6 +19,7 @@ from gateway.domain.placement import Placement
 from gateway.domain.ports import Comfy, Ending, FarmStore, JobStore, PostAnswer, Recorder
 from gateway.domain.posting import body_for_worker
 from gateway.domain.workers import Worker
+from gateway.flows.outputs import Outputs
 from gateway.flows.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Attempts:
         pace: Pace,
         tries: Tries,
         farm: FarmStore,
+        outputs: Outputs,
     ) -> None:
         self._farm = farm
         self._store = store
@@ -91,6 +92,7 @@ class Attempts:
         self._recorder = recorder
         self._pace = pace
         self._tries = tries
+        self._outputs = outputs
 
     async def post(
         self, worker: Worker, attempt: Attempt, kept: bytes, secrets: dict[str, Any], number: int
@@ -132,8 +134,7 @@ class Attempts:
                 return
         outcome = records.outcome_of(record)
         public = records.public(record, job, attempt.id)
-        if files := files_in(public["outputs"]):
-            await self._store.note_files(worker.name, files)
+        await self._outputs.ended(job, worker, public)
         told = lesson_of(record, job.work)
         if await self._finish(job, attempt, outcome, public, told.dump() if told else ""):
             self._recorder.ended(outcome, records.ran_seconds(record), job.attempts)

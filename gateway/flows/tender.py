@@ -26,7 +26,7 @@ _IDLE_LOOK = 1.0
 _AFTER_TROUBLE = 0.5
 _DEAF_AFTER = 2.0
 """Every post that a worker answered brings a `status` at once; without one in this time its socket is deaf (W6)."""
-_DISK_AGAIN = 0.2
+_DISK_AGAIN = 0.1
 _NEWS_TAKES = 0.5
 """Seconds by which a post may be known here later than its `status` is heard."""
 
@@ -117,13 +117,13 @@ class Tender:
         """Whenever it is in doubt and the worker answers; beside the rest, for that must not wait for it."""
         while not cancelled():
             await self._disk.doubted()
+            await asyncio.sleep(_DISK_AGAIN)  # one that goes down is seen to be down by then
             worker = self._mirror.workers.get(self._name)
             try:
                 if worker is not None and worker.answers and await self._disk.look(worker):
                     self._bell.set()
             except GatewayError as error:
                 log.info("worker %s: its disk was not looked at: %s", self._name, error)
-            await asyncio.sleep(_DISK_AGAIN)
 
     def _note(self) -> None:
         now = time.monotonic()

@@ -88,7 +88,7 @@ async def contents(redis: Any) -> dict[str, Any]:
         if kind == b"hash":
             found[key.decode()] = {name.decode(): item for name, item in pairs}
         elif kind == b"zset":
-            found[key.decode()] = [(name.decode(), int(score)) for name, score in pairs]
+            found[key.decode()] = [(name.decode(errors="surrogatepass"), int(score)) for name, score in pairs]
         else:
             found[key.decode()] = value
     return found

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.callers import Caller
 from gateway.domain.files import OutputFile
-from gateway.domain.ids import AttemptId, PromptId, WorkerName
+from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Attempt, Ended, Outcome, Queued, Running
 from gateway.domain.ports import (
     CallerFull,
@@ -347,11 +348,46 @@ async def test_a_child_is_taken_in_where_it_is(store: Store) -> None:
 
 async def test_whose_file_it_is(store: Store) -> None:
     one, two = OutputFile("output", "", "a.png"), OutputFile("temp", "sub:x", "a.png")
-    await store.jobs.note_files(W, [one, two])
-    await store.jobs.note_files(WorkerName("v"), [two])
-    assert await store.jobs.worker_of(one) == "w"
-    assert await store.jobs.worker_of(two) == "v"
-    assert await store.jobs.worker_of(OutputFile("output", "", "b.png")) is None
+    me, other, nobody = Caller(ClientId("me"), "1.1.1.1"), Caller(ClientId("other"), "2.2.2.2"), Caller(None, "3.3.3.3")
+    await store.jobs.note_files(me, {one: "a~w.png", two: "a~w.png"})
+    await store.jobs.note_files(me, {two: "a~v.png"})
+    await store.jobs.note_files(other, {one: "a~v.png"})
+    await store.jobs.note_files(nobody, {one: "\udcff~v.png"})
+    noted = store.jobs.noted
+    assert await noted(me, one) == "a~w.png"
+    assert await noted(me, two) == "a~v.png", "the newest counts"
+    assert await noted(other, one) == "a~v.png"
+    assert await noted(other, two) is None, "another caller's is nobody else's"
+    assert await noted(nobody, one) == "\udcff~v.png"
+    assert await noted(Caller(None, "1.1.1.1"), one) == "a~w.png", "who gives no client_id is its address"
+    assert await noted(Caller(ClientId("third"), "1.1.1.1"), one) is None, "and who gives one is that"
+    assert await noted(me, OutputFile("output", "", "b.png")) is None
+
+
+async def test_a_name_that_several_clients_of_an_address_have_is_none_of_the_addresss(store: Store) -> None:
+    file, here = OutputFile("output", "", "a.png"), Caller(None, "1.1.1.1")
+    await store.jobs.note_files(Caller(ClientId("a"), "1.1.1.1"), {file: "a~w.png"})
+    await store.jobs.note_files(Caller(ClientId("a"), "1.1.1.1"), {file: "a~v.png"})
+    assert await store.jobs.noted(here, file) == "a~v.png"
+    await store.jobs.note_files(Caller(ClientId("b"), "1.1.1.1"), {file: "a~u.png"})
+    assert await store.jobs.noted(here, file) is None
+    assert await store.jobs.noted(Caller(ClientId("a"), ""), file) == "a~v.png"
+    await store.jobs.note_files(Caller(ClientId("b"), "1.1.1.1"), {file: "a~w.png"})
+    assert await store.jobs.noted(here, file) is None
+
+
+async def test_the_newest_files_at_the_top_of_a_folder(store: Store) -> None:
+    me = Caller(ClientId("me"), "")
+    many = {OutputFile("output", "", f"{n}.png"): f"{n}~w.png" for n in range(600)}
+    await store.jobs.note_files(me, many)
+    await store.jobs.note_files(me, {OutputFile("output", "sub", "x.png"): "x~w.png"})
+    await store.jobs.note_files(me, {OutputFile("temp", "", "t.png"): "t~w.png"})
+    await store.jobs.note_files(me, {OutputFile("output", "", "new.png"): "new~w.png"})
+    newest = await store.jobs.newest("output", 1000)
+    assert newest.keys() == {*many.values(), "new~w.png"}
+    assert max(newest, key=lambda name: newest[name]) == "new~w.png"
+    assert [*await store.jobs.newest("temp", 5)] == ["t~w.png"]
+    assert [*await store.jobs.newest("output", 1)] == ["new~w.png"]
 
 
 @pytest.mark.parametrize("why", ["it left", "it drains"])

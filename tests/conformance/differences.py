@@ -7,6 +7,8 @@ from typing import Literal, get_args
 Difference = Literal[
     "reused-id",
     "one-disk",
+    "farm-names",
+    "nosniff",
     "get-interrupt",
     "any-id",
     "poison",
@@ -22,6 +24,8 @@ Difference = Literal[
 DIFFERENCES: dict[Difference, str] = {
     "reused-id": "a prompt_id sent again with another prompt is 409; with the same prompt it runs once",
     "one-disk": "each worker has its own files still: names count per worker, an output is an input only there",
+    "farm-names": "outputs are `stem~worker.ext`, and paths of the worker are taken out",
+    "nosniff": "/view says nosniff, and gives out what a browser would run as an attachment, whatever the version",
     "get-interrupt": "GET /interrupt works like the POST, as some documents show it",
     "any-id": "an id that is no UUID is taken whatever the workers' version, because attempts have ids of their own",
     "poison": "a body that would crash or wedge a worker is 400",

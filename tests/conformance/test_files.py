@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from typing import Any
 
@@ -53,7 +54,8 @@ async def test_an_upload_into_a_subfolder_and_of_a_type(client: Client) -> None:
     name = fresh()
     told = (await upload(client, name, png(), subfolder="a/b", type="temp")).json
     assert told == {"name": name, "subfolder": "a/b", "type": "temp"}
-    assert (await client.get("/view", filename=name, type="temp", subfolder="a/b")).status == 200
+    if not client.target.differs("one-disk"):
+        assert (await client.get("/view", filename=name, type="temp", subfolder="a/b")).status == 200
     assert (await client.get("/view", filename=name, type="input", subfolder="a/b")).status == 404
 
 
@@ -92,6 +94,8 @@ async def test_a_result_is_seen(client: Client, path: str) -> None:
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["Content-Disposition"] == f'filename="{file["filename"]}"'
     assert answer.headers["Accept-Ranges"] == "bytes"
+    if client.target.differs("farm-names"):
+        assert re.fullmatch(r"conformance_\d{5}_~[ab]\.png", file["filename"])
     assert opened(answer).getpixel((0, 0)) == (0x10, 0x20, 0x30)
     only = await client.get(path, filename=file["filename"])
     assert only.body == answer.body

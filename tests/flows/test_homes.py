@@ -1,4 +1,4 @@
-"""Who answers what the gateway does not answer itself, and who has which file."""
+"""Who answers what the gateway does not answer itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gateway.adapters.comfy import ComfyApi
-from gateway.domain.files import OutputFile
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports import WorkerEntry
 from gateway.domain.workers import Down, Liveness, Suspect, Unknown, Up
@@ -28,7 +27,7 @@ async def farmed(at: Replica, **workers: Liveness) -> HomesOf:
         await at.store.farm.publish(replace(seen, away_since=away))
     await at.mirror.fresh()
     unused: Any = None
-    return HomesOf(at.mirror, at.store.jobs, ComfyApi(unused, connect_timeout=1), grace=60)
+    return HomesOf(at.mirror, ComfyApi(unused, connect_timeout=1), grace=60)
 
 
 def names(workers: Any) -> list[str]:
@@ -62,31 +61,3 @@ async def test_catalogues_are_read_from_the_home_first_and_the_long_lost_are_lef
     async with replica(state) as here:
         homes = await farmed(here, h=Up(), a=Up(), lost=Down(1.0))
         assert names(homes.workers()) == ["h", "a"]
-
-
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        (b"filename=x.png", "a"),
-        (b"filename=x.png&type=output&subfolder=", "a"),
-        (b"filename=x.png&type=temp", "b"),
-        (b"filename=x.png%20%5Btemp%5D", "b"),
-        (b"filename=x.png&type=output&subfolder=sub", "b"),
-        (b"filename=%C3%BC.png", "a"),
-        (b"filename=y.png", None),
-        (b"filename=x.png&type=input", None),
-        (b"filename=x.png%20%5Binput%5D&type=output", None),
-        (b"", None),
-        (b"type=output", None),
-        (b"filename=gone.png", None),
-    ],
-)
-async def test_a_file_is_where_it_was_written(state: str, query: bytes, found: str | None) -> None:
-    async with replica(state) as here:
-        homes = await farmed(here, a=Up(), b=Up())
-        note = here.store.jobs.note_files
-        await note(WorkerName("a"), [OutputFile("output", "", name) for name in ("x.png", "ü.png")])
-        await note(WorkerName("b"), [OutputFile("temp", "", "x.png"), OutputFile("output", "sub", "x.png")])
-        await note(WorkerName("removed"), [OutputFile("output", "", "gone.png")])
-        worker = await homes.worker_of(query)
-        assert (worker and worker.name) == found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from gateway.domain.callers import Caller
 from gateway.domain.demand import Demand
 from gateway.domain.files import OutputFile
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
@@ -172,11 +173,19 @@ class JobStore(Protocol):
         """Delete a history record."""
         ...
 
-    async def note_files(self, worker: WorkerName, files: Collection[OutputFile]) -> None:
-        """Remember which worker wrote these files; of two with one name the newest counts."""
+    async def note_files(self, caller: Caller, files: Mapping[OutputFile, str]) -> None:
+        """Remember that this caller's prompt wrote these files, and what the farm calls each; the newest of a name
+        counts."""
         ...
 
-    async def worker_of(self, file: OutputFile) -> WorkerName | None: ...
+    async def noted(self, caller: Caller, file: OutputFile) -> str | None:
+        """The farm's name of this caller's newest file of a worker's name. Of a caller that is only an address, None
+        when prompts of several clients there wrote one of that name."""
+        ...
+
+    async def newest(self, type: str, count: int) -> dict[str, float]:
+        """The farm's names of files at the top of a folder that were noted last, and when."""
+        ...
 
     async def expired(self) -> list[PromptId]:
         """Some prompts at the old end of the history whose record has outlived its time."""

@@ -50,9 +50,3 @@ class Homes(Protocol):
         ...
 
     def named(self, name: WorkerName) -> Worker | None: ...
-
-
-class Files(Protocol):
-    async def worker_of(self, query: bytes) -> Worker | None:
-        """The worker that has the file which this query of /view names; None when nobody is known to."""
-        ...

@@ -1,0 +1,114 @@
+"""The outputs of all workers as one: their names in what clients are told, and the way back from a name to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.domain.callers import Caller
+from gateway.domain.errors import NoWorker
+from gateway.domain.files import (
+    Bare,
+    Lives,
+    Names,
+    OutputFile,
+    bare,
+    files_in,
+    rename,
+    rename_output,
+    rename_record,
+)
+from gateway.domain.frames import Frame, Kind
+from gateway.domain.ids import WorkerName
+from gateway.domain.jobs import Job
+from gateway.domain.ports import JobStore
+from gateway.domain.workers import Worker
+from gateway.flows.lives import Disks
+from gateway.flows.mirror import Mirror, until
+
+_SURE_WITHIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file, and the workers that have it, any of which may be asked for it by the name `file`."""
+
+    name: str
+    """In the farm."""
+    file: OutputFile
+    workers: Sequence[Worker]
+
+
+class Outputs:
+    """`shared`: all workers write into one output folder."""
+
+    def __init__(self, store: JobStore, mirror: Mirror, disks: Disks, *, shared: bool) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._disks = disks
+        self._shared = shared
+
+    async def ended(self, job: Job, worker: Worker, record: dict[str, Any]) -> None:
+        """Make a worker's record the farm's, in place, and remember whose files are in it."""
+        written = files_in(record.get("outputs"))
+        lives = await self._disks.of(worker.name).ended(worker, {file.type for file in written})
+        names = self._names(worker.name, lives)
+        rename_record(record, names)
+        known = {file: names.of(file.type, file.filename) for file in written}
+        await self._store.note_files(Caller(job.client_id, job.peer), known)
+
+    async def renamed(self, worker: WorkerName, frame: Frame) -> Frame:
+        """A frame of this worker with its files by the farm's names."""
+        if not isinstance(frame.raw, str) or frame.kind is Kind.UNKNOWN:
+            return frame
+        if frame.kind is not Kind.EXECUTED and '"filename"' not in frame.raw:
+            return frame
+        names = self._names(worker, await self._disks.of(worker).settled())
+        told = json.loads(frame.raw)
+        if frame.kind is Kind.EXECUTED:
+            changed = rename_output(told["data"].get("output"), names)
+        else:
+            changed = rename(told, names)
+        return replace(frame, raw=json.dumps(told), data=told.get("data")) if changed else frame
+
+    async def find(self, file: OutputFile, caller: Caller) -> Place | None:
+        """The file of that name in the farm, else this caller's newest that its worker called so. None when there is
+        none, and NoWorker when it cannot be told at the moment."""
+        await self._mirror.fresh()
+        if self._shared and file.type == "output":
+            return Place(file.filename, file, self._up())
+        name, found = file.filename, bare(file.filename, self._mirror.workers)
+        if found is None:
+            name = await self._store.noted(caller, file) or ""
+            found = bare(name, self._mirror.workers)
+        if found is None:
+            return None
+        lives = await self._lives(found, file.type)
+        if lives.of(file.type) != found.life:
+            return None
+        return Place(name, file._replace(filename=found.filename), [self._mirror.workers[found.worker]])
+
+    def _names(self, worker: WorkerName, lives: Lives) -> Names:
+        return Names(worker, lives, shared=self._shared, workers=self._mirror.workers)
+
+    def _up(self) -> list[Worker]:
+        """The home first."""
+        up = [worker for worker in self._mirror.workers.values() if worker.answers]
+        return sorted(up, key=lambda worker: worker.name != self._mirror.home)
+
+    async def _lives(self, found: Bare, type: str) -> Lives:
+        """Of the worker's disk now: what the holder of its lease has just found out may still be on its way here."""
+
+        def known() -> bool:
+            worker = self._mirror.workers.get(found.worker)
+            if worker is None or not worker.answers:
+                return True
+            return worker.lives is not None and worker.lives.of(type) != found.life - 1
+
+        await until(self._mirror, known, _SURE_WITHIN)
+        worker = self._mirror.workers.get(found.worker)
+        if worker is None or not worker.answers or worker.lives is None:
+            raise NoWorker(f"worker {found.worker} is away, and only it can answer this")
+        return worker.lives
