@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.servers import until
 from tests.system.processes import Process
-from tests.system.prompts import SHARED, Prompt
+from tests.system.prompts import Prompt
 
 OURS = "comfy_gateway"
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
@@ -144,18 +144,14 @@ class History:
         await asyncio.gather(*(self.has_its_picture(id) for id in self.results))
 
     async def has_its_picture(self, id: str) -> None:
-        """Asked of any gateway; where all workers use its name, of the worker it ran on."""
+        """Asked of any gateway, by the name that the file has in the farm."""
         prompt, gateway = self.posted[id], self._any()
         (file,) = self.results[id]["outputs"]["4"]["images"]
-        path = "/view"
-        if prompt.prefix == SHARED:
-            worker = (await self._get(gateway, f"/gateway/jobs/{id}"))["worker"]
-            path = f"/gateway/workers/{worker}/view"
-        async with self.http.get(gateway.url + path, params=file) as reply:
+        async with self.http.get(f"{gateway.url}/view", params=file) as reply:
             body = await reply.read()
-            assert reply.status == 200, f"{path} of {file}: {reply.status} {body[:200]!r}"
+            assert reply.status == 200, f"{file}: {reply.status} {body[:200]!r}"
         with Image.open(io.BytesIO(body)) as picture:
-            assert picture.getpixel((3, 3)) == prompt.color, f"{path} of {file} is the picture of another prompt"
+            assert picture.getpixel((3, 3)) == prompt.color, f"{file} is the picture of another prompt"
 
     async def _post(self, prompt: Prompt, gateway: Process) -> Any:
         """Its answer; None when it is to be tried again."""
