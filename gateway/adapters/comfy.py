@@ -16,6 +16,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from gateway.domain.addresses import masked
 from gateway.domain.errors import WorkerRefused, WorkerRejected, WorkerSilent
 from gateway.domain.files import OutputFile
 from gateway.domain.ports import PostAnswer, QueueItem, WorkerQueue
@@ -33,16 +34,18 @@ def _translated(url: str) -> Iterator[None]:
         # To httpx-aiohttp every lost connection is one that was never made; its cause tells them apart.
         cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
         kind = WorkerRefused if isinstance(cause, _NEVER_SENT) else WorkerSilent
-        raise kind(f"{url}: {str(error) or type(error).__name__}") from error
+        raise kind(masked(f"{url}: {str(error) or type(error).__name__}")) from error
     except ValueError as error:
-        raise WorkerSilent(f"{url}: no JSON: {error}") from error
+        raise WorkerSilent(masked(f"{url}: no JSON: {error}")) from error
 
 
 class ComfyApi:
     def __init__(self, session: aiohttp.ClientSession, *, connect_timeout: float) -> None:
         self._session = session
         self._connect = connect_timeout
-        self._http = httpx.AsyncClient(transport=AiohttpTransport(client=session), timeout=_CONTROL_TIMEOUT)
+        transport = AiohttpTransport(client=session)
+        # aiohttp itself sends the credentials of a URL, and refuses to if httpx has done so already.
+        self._http = httpx.AsyncClient(transport=transport, auth=httpx.Auth(), timeout=_CONTROL_TIMEOUT)
 
     async def post_prompt(self, url: str, body: bytes, timeout: float) -> PostAnswer:
         """On the request path, hence straight on the pool. WorkerRefused: nothing of it was sent."""
@@ -116,7 +119,7 @@ class ComfyApi:
         with _translated(url):
             found = json.loads(reply.content)
         if not isinstance(found, dict):
-            raise WorkerSilent(f"{url}: GET {path} gave no object")
+            raise WorkerSilent(f"{masked(url)}: GET {path} gave no object")
         return found
 
     async def _get(self, url: str, path: str, timeout: float = _CONTROL_TIMEOUT, tries: int = 2) -> httpx.Response:

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from gateway.domain.addresses import masked
 from gateway.domain.errors import BadRequest, NotFound
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Ended, Job, Queued, Running
@@ -87,7 +88,7 @@ class Farm:
     def _shown(self, worker: Worker) -> dict[str, Any]:
         return {
             "name": worker.name,
-            "url": worker.url,
+            "url": masked(worker.url),
             "state": type(worker.liveness).__name__.lower(),
             "draining": worker.draining,
             "labels": sorted(worker.labels),

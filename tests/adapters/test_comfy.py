@@ -278,3 +278,17 @@ async def test_queues_of_all_ages_are_read(api: ComfyApi, queue: dict[str, Any],
 
 def test_all_that_can_go_wrong_has_one_root() -> None:
     assert all(issubclass(kind, WorkerError) for kind in (WorkerRefused, WorkerSilent, WorkerRejected))
+
+
+async def test_credentials_in_a_workers_url_are_sent_and_shown_to_nobody(api: ComfyApi) -> None:
+    seen: list[Head] = []
+    said = b'{"exec_info": {"queue_remaining": 3}}'
+    reply = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(said) + said
+    async with wired(answering(reply, seen=seen)) as url:
+        guarded = url.replace("://", "://me:secret@")
+        assert await api.remaining(guarded, 5.0) == 3
+        await api.post_prompt(guarded, body(picture()), 5.0)
+    assert [head.get("authorization") for head in seen] == ["Basic bWU6c2VjcmV0"] * 2
+    with pytest.raises(WorkerRefused) as error:
+        await api.remaining(nobody().replace("://", "://me:secret@"), 5.0)
+    assert "secret" not in str(error.value)
