@@ -7,7 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +62,9 @@ def run(given: argparse.Namespace) -> int:
 @asynccontextmanager
 async def emulated(settings: Settings) -> AsyncIterator[Settings]:
     """Run the machines, each a process, around the body; yields the settings with them as further workers."""
-    async with AsyncExitStack() as stack:
-        processes = [EmulatedWorker(machine, settings.data_dir / machine.name) for machine in MACHINES]
+    processes = [EmulatedWorker(machine, settings.data_dir / machine.name) for machine in MACHINES]
+    try:
         addresses = await asyncio.gather(*(process.start() for process in processes), return_exceptions=True)
-        for process in processes:
-            stack.push_async_callback(process.end)
         for address in addresses:
             if isinstance(address, BaseException):
                 raise address
@@ -75,6 +73,8 @@ async def emulated(settings: Settings) -> AsyncIterator[Settings]:
         except ValueError as exc:
             raise SettingsError(f"--worker: {exc}") from None
         yield settings.model_copy(update={"workers": workers})
+    finally:
+        await asyncio.gather(*(process.end() for process in processes))
 
 
 class EmulatedWorker:
@@ -109,7 +109,8 @@ class EmulatedWorker:
         try:
             await asyncio.wait_for(process.wait(), _END_WITHIN)
         except TimeoutError:
-            process.kill()
+            with suppress(ProcessLookupError):  # it ended in that very moment
+                process.kill()
             await process.wait()
 
     async def _keep(self) -> None:
