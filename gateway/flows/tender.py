@@ -51,6 +51,7 @@ class Tender:
         self._disk = disk
         self._bell = asyncio.Event()
         self._strangers: set[str] = set()
+        self._deaf_at = 0.0  # until the relay is connected again
         self._since: dict[AttemptId, float] = {}  # when each prompt here was first known of
         relay.on_end, relay.on_stranger = self._heard, self._strangers.add
         disk.doubt()
@@ -96,12 +97,13 @@ class Tender:
             self._disk.doubt()
         if self._strangers:
             await self._watch.adopt(seen, [self._strangers.pop() for _ in range(len(self._strangers))])
+        self._watch.blind = not listening.sid or self._relay.last_status <= self._deaf_at
         await self._watched(seen)
         if self._disk.lives not in (None, seen.lives):
             self._bell.set()  # to publish them
         if self._is_deaf():
             log.warning("worker %s: its socket is deaf", self._name)
-            self._relay.last_status = time.monotonic()
+            self._relay.last_status = self._deaf_at = time.monotonic()
             await listening.renew()
         return max(0.01, min(self._observer.next_look(), self._watch.next_look(), _IDLE_LOOK))
 

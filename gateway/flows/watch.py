@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_LOOK = 0.1
 _LAST_LOOK = 2.0
+_BLIND_LOOK = 1.0
 _DEEP_EVERY = 10.0
 _INTERRUPT_AGAIN = 3.0
 _ANSWER_TIMEOUT = 10.0
@@ -54,6 +55,7 @@ class Watch:
     alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
     patience: float  # seconds after which even a living replica has forgotten the prompt that it was posting
     clock: Callable[[], float] = time.monotonic
+    blind: bool = False  # nothing is heard of this worker: what runs there is read every second
     _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
     _unheard: dict[AttemptId, _Sight] = field(default_factory=dict)
@@ -115,7 +117,8 @@ class Watch:
             self._early.clear()
         if now < sight.look_at:
             return
-        sight.look_at = now + min(_LAST_LOOK, _FIRST_LOOK + (now - sight.since) / 10)
+        rarest = _BLIND_LOOK if self.blind else _LAST_LOOK
+        sight.look_at = now + min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
         if job.interrupting and now >= sight.interrupt_at:
             sight.interrupt_at = now + _INTERRUPT_AGAIN
             await self.attempts.take_back(worker, attempt.id)

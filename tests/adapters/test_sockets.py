@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,11 +238,30 @@ async def test_a_handshake_that_is_not_answered_is_given_up(
         await until(lambda: ear.went, "it is given up")
 
 
+async def test_a_worker_that_answers_no_ping_is_connected_to_again(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.adapters.sockets._PING_EVERY", 0.2)
+    pings: list[bytes] = []
+
+    async def frozen(request: web.Request) -> web.StreamResponse:
+        said = web.WebSocketResponse(autoping=False)
+        await said.prepare(request)
+        async for message in said:
+            pings.extend([message.data] if message.type is aiohttp.WSMsgType.PING else [])
+        return said
+
+    ear = Ear()
+    async with socket_of(frozen) as url, listening(session, url, ear):
+        await until(lambda: ear.came == 2, "it is given up, and there is another connection")
+    assert pings
+
+
 @asynccontextmanager
 async def saying(frames: Sequence[str | bytes]) -> AsyncIterator[str]:
     """A worker whose socket says these frames and stays open."""
 
-    async def socket(request: web.Request) -> web.StreamResponse:
+    async def telling(request: web.Request) -> web.StreamResponse:
         said = web.WebSocketResponse()
         await said.prepare(request)
         for frame in frames:
@@ -251,8 +270,14 @@ async def saying(frames: Sequence[str | bytes]) -> AsyncIterator[str]:
             pass
         return said
 
+    async with socket_of(telling) as url:
+        yield url
+
+
+@asynccontextmanager
+async def socket_of(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/ws", socket)
+    app.router.add_get("/ws", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -145,6 +145,7 @@ async def test_without_an_upgrade_it_is_a_bad_request(client: Client, path: str)
 
 async def test_at_its_end_a_prompt_is_in_the_history_and_out_of_the_count(client: Client) -> None:
     async with listening(client.http, client.target.url, client.client_id) as ear:
+        await ear.ended(await client.submit(picture()))  # from now on it is told its own count
         for _ in range(40):
             ear.frames.clear()
             prompt_id = await client.submit(picture())

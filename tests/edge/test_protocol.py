@@ -10,7 +10,9 @@ import aiohttp
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from gateway.cli.serve import Leaving, _config
 from gateway.edge.protocol import PatientlyClosed
+from gateway.settings import Settings
 from tests.servers import serve, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
@@ -157,6 +159,21 @@ async def test_what_is_said_in_one_moment_is_written_at_once_in_order_and_before
     assert client.close_code == 1013
     assert len(writes) < 20
     assert sum(writes) >= len(said)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_sockets_are_compressed_when_that_is_switched_on(wanted: bool) -> None:
+    assert Settings().socket_compression is False
+    config = _config(Settings(socket_compression=wanted), "redis://nobody", Leaving())
+    app = Talkative(100)
+    app.go_on.set()
+    async with (
+        serve(app, lifespan="off", ws=config.ws, ws_per_message_deflate=config.ws_per_message_deflate) as url,
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/ws", compress=15) as client,
+    ):
+        assert bool(client.compress) is wanted
+        assert [one.data async for one in client if one.type is aiohttp.WSMsgType.TEXT] == [str(n) for n in range(100)]
 
 
 async def test_one_that_has_gone_is_written_to_no_more(flood: Flood, url: str) -> None:

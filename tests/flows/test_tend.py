@@ -11,7 +11,9 @@ import pytest
 import redis
 from redis.asyncio import Redis
 
+from tests.conformance.transcripts import listening
 from tests.farm import Farm, farm, picture, sleeping
+from tests.flows import saying
 from tests.scripted import Scripted, late
 from tests.servers import until
 
@@ -86,6 +88,38 @@ async def test_when_a_replica_is_killed_another_takes_over_what_runs_and_what_wa
             scripted_worker.finish()
             await client.ended(waiting)
             assert scripted_worker.prompts() == [running, waiting]
+
+
+async def test_who_takes_a_worker_over_hears_the_rest_of_what_was_posted_before(
+    state: str, scripted_worker: Scripted
+) -> None:
+    """Under the name that the one before listened with; what is posted from then on has another."""
+    async with process(state, scripted_worker) as first:
+        await until(lambda: _leads(state), "the first leads", timeout=20)
+        await until(lambda: scripted_worker.connected, "the first listens")
+        async with farm(state, scripted_worker, wait=False, lease_ttl=1) as gateway:
+            client = gateway.client()
+            await gateway.ready()
+            async with listening(gateway.http, gateway.urls[0], client.client_id) as ear:
+                running, waiting = [await client.submit(sleeping()) for _ in range(2)]
+                await ear.heard(lambda ear: ear.of("execution_start", prompt_id=running), "its start, from the first")
+                attempt = await scripted_worker.runs()
+                under = scripted_worker.running[attempt][3]["client_id"]
+                first.kill()
+                await first.wait()
+                await until(lambda: scripted_worker.connected == 2 and under in scripted_worker._sockets, "both names")
+                await scripted_worker.tell(saying.result(attempt, "after"))
+                await ear.heard(lambda ear: ear.of("executed", prompt_id=running), "what comes after")
+                scripted_worker.finish()
+                await ear.ended(running)
+                later = await scripted_worker.runs(2)
+                assert scripted_worker.running[later][3]["client_id"] not in (under, later)
+                await ear.heard(lambda ear: ear.of("execution_start", prompt_id=waiting), "the next one's start")
+                scripted_worker.finish()
+                await ear.ended(waiting)
+                for id in (running, waiting):
+                    assert len(ear.of("execution_start", prompt_id=id)) == 1
+                    assert len(ear.of("execution_success", prompt_id=id)) == 1
 
 
 async def test_a_prompt_whose_gateway_died_while_posting_it_runs_once(state: str, scripted_worker: Scripted) -> None:

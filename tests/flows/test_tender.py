@@ -95,6 +95,23 @@ async def test_a_socket_that_is_cut_in_the_middle_costs_no_end_and_doubles_none(
         assert len(ear.of("custom")) == 1
 
 
+async def test_a_node_that_is_blocked_is_told_and_ends_nothing(whole: Farm, scripted_worker: Scripted) -> None:
+    client = whole.client()
+    async with follow(whole, client) as ear:
+        id = await client.submit(picture())
+        attempt = await scripted_worker.runs()
+        blocked = {"node_id": "3", "exception_message": "no", "exception_type": "ExecutionBlocked", "traceback": []}
+        await scripted_worker.tell(
+            saying.event("execution_error", prompt_id=attempt, **blocked), saying.result(attempt, "and on it goes")
+        )
+        await ear.heard(lambda ear: ear.of("executed"), "what comes after it")
+        assert ear.of("execution_error") == [{"prompt_id": id, **blocked}]
+        assert await client.record(id) is None
+        scripted_worker.finish()
+        await ear.ended(id)
+        assert len(ear.of("execution_success")) == 1
+
+
 async def test_an_end_that_nobody_said_is_found(whole: Farm, scripted_worker: Scripted) -> None:
     client = whole.client()
     async with follow(whole, client) as ear:

@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 import redis
 
+from gateway.adapters.comfy import ComfyApi
+from gateway.adapters.relay import new_session
+from gateway.domain.ids import WorkerName
+from gateway.domain.ports import Won, WorkerEntry
 from gateway.emulator.settings import EmulatorSettings
-from tests.farm import Farm, emulated, farm, picture, sleeping
+from gateway.flows.watch import Watch
+from tests.adapters.stores import ROOM, attempt, new
+from tests.farm import Client, Farm, emulated, farm, picture, sleeping
+from tests.flows.replica import replica
 from tests.scripted import Scripted, refuses
 from tests.servers import until
 
@@ -194,3 +201,55 @@ async def test_a_picture_whose_name_is_no_unicode_stops_nobody(state: str) -> No
         for one in (graph, picture()):
             record = await client.ended(await client.submit(one))
             assert record["status"]["status_str"] == "success"
+
+
+async def test_a_prompt_that_says_nothing_is_looked_up_though_its_worker_is_busy_with_others(
+    state: str, scripted_worker: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flows.watch._DEEP_EVERY", 0.3)
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        id = await client.submit(picture())
+        await client.runs(id)
+        scripted_worker.forget()
+        scripted_worker.take({"prompt": picture()})
+        await until(lambda: _attempts(client, id, 2), "it is found to be lost, and waits for another try")
+
+
+async def _attempts(client: Client, id: str, count: int) -> bool:
+    job = await client.job(id)
+    return bool(job["state"] == "queued" or job["attempts"] >= count)
+
+
+@pytest.mark.parametrize(("blind", "seconds"), [(True, 1.0), (False, 2.0)])
+async def test_what_runs_where_nothing_is_heard_is_read_every_second(
+    state: str, scripted_worker: Scripted, blind: bool, seconds: float
+) -> None:
+    async with replica(state) as core, new_session(connect_timeout=1) as session:
+        name = WorkerName("w0")
+        await core.store.farm.put(WorkerEntry(name, scripted_worker.url))
+        await core.store.jobs.accept(new("p"), ROOM)
+        tried = attempt("p", name)
+        assert isinstance(await core.store.jobs.claim(tried, "{}"), Won)
+        await core.store.jobs.posted(tried, tried.id, {})
+        scripted_worker.take({"prompt": picture(), "prompt_id": tried.id})
+        await core.mirror.fresh()
+        now = [1000.0]
+        comfy: Any = ComfyApi(session, connect_timeout=1)
+        nobody: Any = None
+        watch = Watch(core.store.jobs, comfy, core.mirror, nobody, nobody, nobody, 1.0, lambda: now[0])
+        watch.blind = blind
+        worker = core.mirror.workers[name]
+        await watch.look(worker)
+        sight = watch._sights[tried.id]
+        sight.deep_at = now[0] + 1000
+        now[0] += 60
+        await watch.look(worker)
+        assert watch.next_look() == pytest.approx(seconds)
+        before = scripted_worker.requests.copy()
+        now[0] += seconds - 0.01
+        await watch.look(worker)
+        assert scripted_worker.requests == before
+        now[0] += 0.02
+        await watch.look(worker)
+        assert (scripted_worker.requests - before).total() == 2, "its history, and how much is there"

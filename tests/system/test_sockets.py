@@ -21,7 +21,7 @@ import pytest
 from gateway.emulator.serve import Running
 from gateway.emulator.settings import EmulatorSettings
 from tests.farm import emulated, sleeping
-from tests.servers import until
+from tests.servers import StateServer, until
 from tests.system.processes import SLOW, Farm, Process
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
@@ -196,6 +196,28 @@ async def test_every_client_is_told_of_its_own_prompts_once_and_in_order(farm: F
     everybody = {id for client in (*clients, dull) for id in client.ids}
     assert history.keys() == everybody
     assert all(record["status"]["completed"] for record in history.values())
+
+
+async def test_a_client_of_one_process_follows_what_it_posted_to_another(
+    farm: Farm, durable: StateServer, http: aiohttp.ClientSession
+) -> None:
+    workers = await farm.workers(w0="a")
+    gateways = [farm.gateway(name, workers, state=durable.url) for name in ("east", "west")]
+    for gateway in gateways:
+        await gateway.start()
+    for at, to in ((0, 1), (1, 0)):
+        client = Client(http, gateways[at].url, random.Random(0), drops=False)
+        async with http.ws_connect(f"{client.url}/ws?clientId={client.id}") as ear:
+            client._hear(await ear.receive(timeout=30))
+            client.url = gateways[to].url
+            for _ in range(3):
+                await client._post()
+            while client.open:
+                client._hear(await ear.receive(timeout=30))
+        assert wrong(client) == unstarted(client) == []
+        for id in client.ids:
+            kinds = [kind for kind, of in client.told if of == id]
+            assert {"executing", "progress", "progress_state", "executed"} < set(kinds)
 
 
 def ended(clients: list[Client]) -> int:
