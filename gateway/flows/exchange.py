@@ -36,9 +36,9 @@ _PLACES_KEPT = 512
 _FLUSH = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Parcel:
-    """A frame on its way out, to those that had its client when it was heard."""
+    """A frame on its way out, to those that had its client when it was heard. Not frozen, as frames are not."""
 
     job: Job
     frame: Frame

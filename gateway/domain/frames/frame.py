@@ -41,8 +41,10 @@ class Kind(StrEnum):
 _ENDS = frozenset((Kind.SUCCESS, Kind.ERROR, Kind.INTERRUPTED))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Frame:
+    """Not to be changed. Not frozen: each event that passes makes two, and frozen ones take three times as long."""
+
     kind: Kind
     raw: str | bytes
     """As it came."""
