@@ -18,7 +18,7 @@ from websockets.protocol import State
 _LAST_WORDS = 5.0
 """Seconds in which a client may still fetch what was sent, and answer the close."""
 _AT_ONCE = 2**16
-"""Bytes that wait for the end of the moment; with more, the transport says whether there is room."""
+"""Bytes that wait while the app says that there is `more`; beyond, the transport says whether there is room."""
 
 
 class PatientlyClosed(WebSocketsSansIOProtocol):
@@ -58,8 +58,6 @@ class PatientlyClosed(WebSocketsSansIOProtocol):
         return self.handshake_complete and not self.disconnected and self.conn.state is State.OPEN
 
     def _gather(self, message: WebSocketSendEvent) -> None:
-        if not self._frames:
-            self.loop.call_soon(self._write_gathered)
         if (data := message.get("bytes")) is not None:
             self.conn.send_binary(data)
         else:
@@ -67,7 +65,7 @@ class PatientlyClosed(WebSocketsSansIOProtocol):
         for part in self.conn.data_to_send():
             self._frames.append(part)
             self._size += len(part)
-        if self._size > _AT_ONCE:
+        if self._size > _AT_ONCE or not message.get("more"):
             self._write_gathered()
 
     def _write_gathered(self) -> None:

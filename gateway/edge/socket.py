@@ -62,7 +62,8 @@ class Socket:
 
 async def _write(send: Send, connection: Connection) -> None:
     async for item in connection:
-        await send({"type": "websocket.send", "text" if isinstance(item, str) else "bytes": item})
+        kind = "text" if isinstance(item, str) else "bytes"
+        await send({"type": "websocket.send", kind: item, "more": connection.has_more})
 
 
 def _json(text: str | None) -> Any:

@@ -58,6 +58,11 @@ class Connection:
         self.told.announced(theirs if isinstance(theirs, dict) else {})
         self.put([Item((made.feature_flags(ours),))])
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something waits to be sent after what was taken last."""
+        return len(self._outbox) > 0
+
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         while self._outbox.overflow is None:
             while (item := self._outbox.take()) is not None:

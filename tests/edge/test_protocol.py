@@ -129,9 +129,10 @@ class Talkative:
         await send({"type": "websocket.accept"})
         await self.go_on.wait()
         for number in range(self._count):
-            await send({"type": "websocket.send", "text": f"{number}"})
+            last = {"more": number < self._count - 1}
+            await send({"type": "websocket.send", "text": f"{number}", **last})
             if number % 7 == 0:
-                await send({"type": "websocket.send", "bytes": bytes(number)})
+                await send({"type": "websocket.send", "bytes": bytes(number), **last})
         await send({"type": "websocket.close", "code": 1013})
 
 
