@@ -198,8 +198,8 @@ class _Flows:
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
     recorder, pace, grace = PrometheusRecorder(metrics), Pace(), settings.worker_grace
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
-    placement = Placement(POLICIES[settings.policy](random.Random()), parallelism=settings.client_parallelism)
-    catalogues, learner = Catalogues(farm), Learner()
+    catalogues, learner, policy = Catalogues(farm), Learner(), POLICIES[settings.policy](random.Random())
+    placement = Placement(policy, parallelism=settings.client_parallelism, estimates=learner)
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
     files = written(settings, jobs, farm, comfy, mirror)
     attempts = Attempts(jobs, comfy, placement, recorder, pace, _tries(settings), farm, files.outputs)

@@ -141,8 +141,8 @@ class Settings(BaseSettings):
         0, description="Prompts of one client that may run at a time; 0 is no limit."
     )
     socket_compression: bool = Field(False, description="Compress sockets to clients; costs time and memory for each.")
-    policy: Literal["least-queue", "round-robin", "random"] = Field(
-        "least-queue", description="How a worker is chosen among those that can run a prompt."
+    policy: Literal["expected-completion", "least-queue", "round-robin", "random"] = Field(
+        "expected-completion", description="How it is decided which prompt goes to which worker next."
     )
     max_queue: Count = Field(10_000, description="Prompts that may wait in the whole farm.")
     max_queue_bytes: Size = Field(ByteSize(2**30), description="Bytes that waiting prompts may take.")

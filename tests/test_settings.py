@@ -27,7 +27,7 @@ def test_file_then_environment_then_flags(file: Path, monkeypatch: pytest.Monkey
     found = load({"prefix": "flag"}, config=str(file))
     assert (found.settings.host, found.settings.port, found.settings.prefix) == ("file", 2, "flag")
     assert found.origin == {"host": f"{file}: host", "port": "GATEWAY_PORT", "prefix": "--prefix"}
-    assert found.settings.policy == "least-queue"
+    assert found.settings.policy == "expected-completion"
 
 
 def test_the_environment_may_name_the_file_and_a_flag_another(
@@ -96,7 +96,7 @@ def test_sizes(text: object, expected: int) -> None:
         ({"history_ttl": float("inf")}, "--history-ttl: inf is refused: "),
         ({"poll_every": "-5"}, "--poll-every: '-5' is refused: must be seconds"),
         ({"poll_every": 0}, "--poll-every: 0 is refused: input should be greater than 0"),
-        ({"policy": "least"}, "--policy: 'least' is refused: input should be 'least-queue', 'round-robin' or 'random'"),
+        ({"policy": "least"}, "--policy: 'least' is refused: input should be 'expected-completion'"),
         ({"prefix": "a}b"}, "--prefix: 'a}b' is refused: "),
         ({"state": "http://u:pw@h"}, "--state: 'http://***@h' is refused: must begin with redis://"),
         ({"home": "a/b"}, "--home: 'a/b' is refused: a worker's name is"),

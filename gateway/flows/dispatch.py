@@ -6,6 +6,8 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from gateway.domain.errors import WorkerRefused
 from gateway.domain.ids import AttemptId, new_attempt_id
@@ -14,7 +16,7 @@ from gateway.domain.placement import Chosen, Placement
 from gateway.domain.ports import JobStore, PostAnswer, Recorder, Won
 from gateway.domain.workers import Probe, Worker, probed
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Verdict
-from gateway.flows.mirror import Mirror
+from gateway.flows.mirror import Mirror, waiting_of
 from gateway.flows.sharing import Tasks, insisting
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Dispatch:
         lost: set[str] = set()
         while self._leads():
             began = time.perf_counter()
-            chosen = self._placement.decide()
+            chosen = self._placement.decide(time.time())
             took = time.perf_counter() - began
             if chosen is None or chosen.id in lost:
                 return
@@ -61,13 +63,13 @@ class Dispatch:
         if job is None or worker is None:
             return False
         attempt = Attempt(chosen.id, chosen.worker, new_attempt_id())
-        won = await self._store.claim(attempt, json.dumps(chosen.reasons))
+        won = await self._store.claim(attempt, json.dumps(explained(chosen)))
         if not isinstance(won, Won):
             return False
         now = time.time()
         self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))
-        self._placement.runs(job.id, worker.name, job.demand, job.caller)
-        self._recorder.dispatched("queue", time.time() - job.created_at, decided)
+        self._placement.runs(waiting_of(job), worker.name, now)
+        self._recorder.dispatched(chosen.why, now - job.created_at, decided)
         self._tasks.start(self._post(job, attempt, worker, won), f"post {job.id}")
         return True
 
@@ -102,6 +104,15 @@ class Dispatch:
     def _lost_sight(self, worker: Worker, error: WorkerRefused) -> None:
         self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
         self._reread(worker)
+
+
+def explained(chosen: Chosen) -> dict[str, Any]:
+    """Why it was placed so, as `/gateway/jobs/{id}` tells it; seconds rounded."""
+    weighed = {
+        name: {cost: round(seconds, 3) for cost, seconds in asdict(costs).items()}
+        for name, costs in (chosen.weighed or {}).items()
+    }
+    return {"reason": chosen.why, "weighed": weighed, "others": chosen.reasons}
 
 
 async def confirm(

@@ -73,7 +73,7 @@ class Farm:
             shown["estimated_start_seconds"] = eta.start
             shown["workers"] = self._placement.explain(job.demand)
         elif job.reasons:
-            shown["others"] = json.loads(job.reasons)
+            shown |= json.loads(job.reasons)
         needs = {name: sorted(getattr(job.demand, name)) for name in ("classes", "models", "requires")}
         if not isinstance(job.state, Ended):
             shown["eta"] = eta.done

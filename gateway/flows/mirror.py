@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
-from gateway.domain.jobs import Attempt, Ended, Job, Outcome, Queued, attempt_of, is_live
+from gateway.domain.jobs import Assigned, Attempt, Ended, Job, Outcome, Queued, Running, attempt_of, is_live
 from gateway.domain.placement import Placement, Waiting
-from gateway.domain.ports import ChangeFeed, Changes, FarmStore
+from gateway.domain.ports import ChangeFeed, Changes, FarmStore, NewPrompt
 from gateway.domain.workers import Worker
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.sharing import Shared
@@ -221,12 +221,20 @@ class Mirror:
 
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):
-            waiting = Waiting(
-                job.id, job.demand, job.caller, job.order, job.seq, job.refused_by, job.work, job.priority, job.hard
-            )
-            self._placement.waits(waiting, time.time())
+            self._placement.waits(waiting_of(job), time.time())
         elif (attempt := attempt_of(job)) is not None:
-            self._placement.runs(job.id, attempt.worker, job.demand, job.caller)
+            since = job.state.since if isinstance(job.state, Assigned | Running) else time.time()
+            self._placement.runs(waiting_of(job), attempt.worker, since)
+
+
+def waiting_of(job: Job) -> Waiting:
+    """A prompt as placement sees it."""
+    return Waiting(job.id, job.demand, job.caller, job.order, job.seq, job.refused_by, job.work, job.priority, job.hard)
+
+
+def just_came(new: NewPrompt, refused_by: frozenset[WorkerName] = frozenset()) -> Waiting:
+    """A prompt that has no place in line yet."""
+    return Waiting(new.id, new.demand, new.caller, 0, 0, refused_by, new.work, new.priority)
 
 
 async def until(mirror: Mirror, true: Callable[[], bool], timeout: float) -> bool:

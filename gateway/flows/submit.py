@@ -42,7 +42,7 @@ from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
 from gateway.flows.dispatch import confirm
 from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
-from gateway.flows.mirror import Mirror
+from gateway.flows.mirror import Mirror, just_came
 from gateway.flows.reading import Reading
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Submit:
             await self._store.accept(new, self._limits)  # raises what a known id deserves
         refused: dict[WorkerName, PostAnswer] = {}
         for _ in range(_DECISIONS):
-            chosen = self._placement.place(new.demand, new.caller, refused_by=frozenset(refused))
+            chosen = self._placement.place(just_came(new, frozenset(refused)), time.time())
             if chosen is None:
                 break
             try:
@@ -153,7 +153,7 @@ class Submit:
         attempt = Attempt(new.id, worker.name, new_attempt_id())
         verdict = await judged(submission, worker.catalogue)
         shown = _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
-        self._placement.runs(new.id, worker.name, new.demand, new.caller)
+        self._placement.runs(just_came(new), worker.name, time.time())
         try:
             record = await self._store.accept_on(shown, attempt, self._mirror.waits)
         except BaseException:

@@ -25,5 +25,5 @@ class Replica:
 async def replica(url: str, name: str = "r1") -> AsyncIterator[Replica]:
     async with opened(url, replica=name) as store:
         catalogues = Catalogues(store.farm)
-        placement = Placement(POLICIES["least-queue"](random.Random(1)))
+        placement = Placement(POLICIES["expected-completion"](random.Random(1)))
         yield Replica(store, catalogues, placement, Mirror(store.feed, store.farm, catalogues, placement))

@@ -1,25 +1,72 @@
-"""Which of the workers that could run a prompt is taken, if any is to be taken now.
+"""Which waiting prompt goes where, if any is to be placed now.
 
-A policy sees every worker that the filters left, busy ones too, and may answer None: then the prompt waits.
+A `Policy` is shown the heads of all groups in the order of service, and may answer None: then they wait. The three
+here look at one prompt after the other and at the lengths of queues; `expected` weighs in seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from gateway.domain.demand import Demand
+from gateway.domain.placement.farm import Farm
+from gateway.domain.placement.groups import Entry, Head
+from gateway.domain.placement.order import Order, Turns
 from gateway.domain.placement.spots import Spot
+from gateway.domain.placement.waiting import Weighed, Why
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    entry: Entry
+    spot: Spot
+    why: Why = Why.TURN
+    weighed: tuple[tuple[Spot, Weighed], ...] = ()
 
 
 class Policy(Protocol):
-    def pick(self, demand: Demand, able: Sequence[Spot]) -> Spot | None:
-        """One of `able` that has a free slot, or None to let the prompt wait."""
+    def order(self) -> Order:
+        """Whose turn it is with this policy."""
+        ...
+
+    def choose(self, farm: Farm, heads: Sequence[Head], now: float) -> Pick | None:
+        """A prompt and a worker that has a free slot, or None to let all wait."""
+        ...
+
+    def placed(self, entry: Entry, now: float) -> None:
+        """A waiting prompt was placed, by this replica or another."""
         ...
 
 
-class LeastQueue:
+class Picker:
+    """A policy that only picks a worker, for one prompt after the other."""
+
+    def order(self) -> Order:
+        return Turns()
+
+    def choose(self, farm: Farm, heads: Sequence[Head], now: float) -> Pick | None:
+        for head in heads:
+            able = head.entry.group.pool.able
+            if able.isdisjoint(farm.spots.idle):
+                continue
+            willing = [farm.spots.all[name] for name in able if name in farm.spots.open]
+            spot = self.pick(head.entry.prompt.demand, willing)
+            if spot is not None:
+                return Pick(head.entry, spot)
+        return None
+
+    def placed(self, entry: Entry, now: float) -> None:
+        """Nothing to learn from it."""
+
+    def pick(self, demand: Demand, able: Sequence[Spot]) -> Spot | None:
+        """One of `able` that has a free slot, or None to let the prompt wait."""
+        raise NotImplementedError
+
+
+class LeastQueue(Picker):
     """The fewest waiting, prompts that others put there counted; then warm models, free VRAM, the longest idle.
 
     A worker with foreign prompts is passed over while a shorter queue will be free sooner.
@@ -34,12 +81,12 @@ class LeastQueue:
             return None
 
         def rank(spot: Spot) -> tuple[bool, int, int, float]:
-            return (spot.suspect, -len(demand.models & spot.warm), -spot.vram_free, spot.idle_since)
+            return (spot.suspect, -len(demand.models & spot.warm.keys()), -spot.vram_free, spot.idle_since)
 
         return min(free, key=rank)
 
 
-class RoundRobin:
+class RoundRobin(Picker):
     """Workers in turn by name, whatever they hold. To compare with."""
 
     def __init__(self) -> None:
@@ -54,7 +101,7 @@ class RoundRobin:
         return chosen
 
 
-class RandomChoice:
+class RandomChoice(Picker):
     """Any that is free. To compare with."""
 
     def __init__(self, rng: Random) -> None:
@@ -63,10 +110,3 @@ class RandomChoice:
     def pick(self, demand: Demand, able: Sequence[Spot]) -> Spot | None:
         free = [spot for spot in able if spot.free]
         return self._rng.choice(free) if free else None
-
-
-POLICIES: Mapping[str, Callable[[Random], Policy]] = {
-    "least-queue": lambda _: LeastQueue(),
-    "round-robin": lambda _: RoundRobin(),
-    "random": RandomChoice,
-}

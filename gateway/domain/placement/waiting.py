@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement.estimates import NOTHING, Work
+from gateway.domain.placement.estimates import NOTHING, Model, Work
 
 Kind = tuple[Demand, frozenset[WorkerName]]
-"""What a group has in common: the demand, and the workers that have said no to it already."""
+"""What prompts have in common that fit the same workers: the demand, and the workers that have said no already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,40 @@ class Waiting:
     def order(self) -> tuple[float, str]:
         return (self.number, self.id)
 
+    @property
+    def models(self) -> frozenset[Model]:
+        """What it loads; of one whose work nobody has read, the names that its graph gives."""
+        return self.work.models or frozenset(map(Model, self.demand.models))
+
+
+class Why(StrEnum):
+    """How a prompt came to its worker."""
+
+    RESIDENT = "resident"  # its models are loaded there
+    WAITED = "waited-for-resident"  # the same, and it had waited for that worker while another was free
+    SWITCH = "switch"  # they are to be loaded
+    AGED = "aged"  # others had passed it often enough
+    ONLY_ONE = "only-one"  # no other worker could run it
+    IDLE = "idle"  # any would have done
+    TURN = "turn"  # the policy looks at queues only, or there is one worker in all
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a prompt would cost on one worker, in predicted seconds; the smallest score is the best."""
+
+    free_in: float
+    load: float
+    run: float
+    score: float
+
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
+    """`reasons` says of other workers why they were not taken, of all of them in a small farm."""
+
     id: PromptId
     worker: WorkerName
-    reasons: dict[WorkerName, str]  # each other worker, and why it was not taken
+    reasons: dict[WorkerName, str]
+    why: Why = Why.TURN
+    weighed: dict[WorkerName, Weighed] | None = None

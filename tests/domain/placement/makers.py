@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.domain.catalogue import Catalogue, Pool
 from gateway.domain.demand import Choice, Demand
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement import LeastQueue, Placement, Policy, Waiting
+from gateway.domain.placement import Chosen, LeastQueue, Placement, Policy, Waiting
 from gateway.domain.workers import Liveness, Up, Worker
 from tests.domain.catalogues import catalogue, info
 from tests.domain.facts import names
@@ -59,6 +59,16 @@ def waiting(
     return Waiting(PromptId(id), demand or wants("a"), caller, place, seq, names(*no.split()))
 
 
+def runs(state: Placement, id: PromptId, worker: WorkerName, demand: Demand, caller: str = "me") -> None:
+    state.runs(waiting(id, 0, caller=caller, demand=demand), worker, 0.0)
+
+
+def place(
+    state: Placement, demand: Demand, caller: str = "new", *, refused_by: frozenset[WorkerName] = frozenset()
+) -> Chosen | None:
+    return state.place(Waiting(PromptId(""), demand, caller, 0, 0, refused_by), 0.0)
+
+
 def placement(*workers: Worker, policy: Policy | None = None) -> Placement:
     made = Placement(policy or LeastQueue())
     for each in workers:
@@ -69,8 +79,8 @@ def placement(*workers: Worker, policy: Policy | None = None) -> Placement:
 def served(state: Placement, limit: int = 10_000) -> list[tuple[str, str]]:
     """(prompt, worker) in the order in which they are placed, each prompt done before the next decision."""
     order: list[tuple[str, str]] = []
-    while (chosen := state.decide()) is not None and len(order) < limit:
-        state.runs(chosen.id, chosen.worker, wants())
+    while (chosen := state.decide(0.0)) is not None and len(order) < limit:
+        runs(state, chosen.id, chosen.worker, wants())
         state.gone(chosen.id, now=float(len(order) + 1))
         order.append((chosen.id, chosen.worker))
     return order

@@ -14,7 +14,7 @@ from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.placement import RoundRobin, Waiting
 from gateway.domain.placement.spots import unfit
 from gateway.domain.workers import Down, Worker
-from tests.domain.placement.makers import offering, placement, served, waiting, wants, worker
+from tests.domain.placement.makers import offering, placement, runs, served, waiting, wants, worker
 
 MODELS = ("a", "b", "c")
 BOUNDED = settings(deadline=None, derandomize=True, max_examples=60)
@@ -61,10 +61,10 @@ def test_that_order_holds_while_prompts_come_and_go(found: list[Waiting], steps:
     arriving = iter(found)
     for comes in steps:
         if not comes:
-            chosen = state.decide()
+            chosen = state.decide(0.0)
             assert (chosen and chosen.id) == (heappop(heap)[1] if heap else None)
             if chosen:
-                state.runs(chosen.id, chosen.worker, wants())
+                runs(state, chosen.id, chosen.worker, wants())
                 state.gone(chosen.id, 1.0)
         elif prompt := next(arriving, None):
             heappush(heap, prompt.order)
@@ -108,7 +108,7 @@ def test_a_position_is_of_those_that_wait() -> None:
     state = placement(worker("x"))
     state.waits(waiting("p", 1), 0.0)
     assert state.position(PromptId("p")) == 0
-    state.runs(PromptId("p"), WorkerName("x"), wants("a"))
+    runs(state, PromptId("p"), WorkerName("x"), wants("a"))
     assert state.position(PromptId("p")) is None
     assert state.position(PromptId("unknown")) is None
 
@@ -163,8 +163,8 @@ def test_whatever_happens_the_next_is_the_one_that_a_plain_look_at_all_would_fin
         if action == "waits" and (prompt := next(arriving, None)):
             state.waits(prompt, 0.0)
             plain.waits(prompt)
-        elif action == "runs" and (chosen := state.decide()):
-            state.runs(chosen.id, chosen.worker, wants())
+        elif action == "runs" and (chosen := state.decide(0.0)):
+            runs(state, chosen.id, chosen.worker, wants())
             plain.leaves(chosen.id, 0)
             plain.held[chosen.id] = chosen.worker
         elif action == "ends" and (over := [*plain.held, *plain.waiting]):
@@ -182,6 +182,6 @@ def test_whatever_happens_the_next_is_the_one_that_a_plain_look_at_all_would_fin
             seen = worker(now.name, catalogue=now.catalogue, liveness=Down(1.0)) if down else now
             state.worker_seen(seen)
             plain.workers[now.name] = seen
-        chosen = state.decide()
+        chosen = state.decide(0.0)
         assert (chosen and chosen.id) == plain.decide()
         assert len(state) == len(plain.waiting)

@@ -6,7 +6,7 @@ from random import Random
 
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.placement import POLICIES, Placement, Waiting
-from tests.domain.placement.makers import wants, worker
+from tests.domain.placement.makers import place, runs, wants, worker
 
 NOTHING = wants()
 
@@ -20,8 +20,8 @@ def placement(workers: int) -> Placement:
 
 def drain(placement: Placement, callers: dict[PromptId, str]) -> list[str]:
     placed = []
-    while (chosen := placement.decide()) is not None:
-        placement.runs(chosen.id, chosen.worker, NOTHING, callers[chosen.id])
+    while (chosen := placement.decide(0.0)) is not None:
+        runs(placement, chosen.id, chosen.worker, NOTHING, callers[chosen.id])
         placed.append(str(chosen.id))
     return placed
 
@@ -40,19 +40,19 @@ def test_the_next_one_runs_when_one_has_ended() -> None:
     for seq, id in enumerate(callers):
         farm.waits(Waiting(id, NOTHING, "a", seq, seq), 0)
     assert drain(farm, callers) == ["a0", "a1"]
-    assert farm.place(NOTHING, "a") is None
+    assert place(farm, NOTHING, "a") is None
     farm.gone(PromptId("a0"), 1)
     assert drain(farm, callers) == ["a2"]
     farm.gone(PromptId("a1"), 2)
     farm.gone(PromptId("a2"), 2)
     assert drain(farm, callers) == ["a3"]
-    assert farm.place(NOTHING, "a") is not None
+    assert place(farm, NOTHING, "a") is not None
 
 
 def test_a_requeued_prompt_counts_once() -> None:
     farm = placement(3)
-    farm.runs(PromptId("a"), WorkerName("w0"), NOTHING, "a")
-    farm.runs(PromptId("a"), WorkerName("w0"), NOTHING, "a")
+    runs(farm, PromptId("a"), WorkerName("w0"), NOTHING, "a")
+    runs(farm, PromptId("a"), WorkerName("w0"), NOTHING, "a")
     farm.waits(Waiting(PromptId("a"), NOTHING, "a", 0, 0), 1)
     assert drain(farm, {PromptId("a"): "a"}) == ["a"]
-    assert farm.place(NOTHING, "a") is not None
+    assert place(farm, NOTHING, "a") is not None

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId
-from gateway.domain.placement import POLICIES, LeastQueue, Policy, RandomChoice, RoundRobin, Spot
+from gateway.domain.placement import POLICIES, LeastQueue, Picker, RandomChoice, RoundRobin, Spot
 from gateway.domain.workers import HalfOpen, Liveness, Suspect, Up
 from tests.domain.placement.makers import GIB, wants, worker
 
@@ -22,7 +22,7 @@ def spot(
     liveness: Liveness | None = None,
 ) -> Spot:
     seen = worker(name, foreign=foreign, free=free, liveness=liveness or Up())
-    return Spot(seen, {PromptId(str(number)) for number in range(held)}, frozenset(warm.split()), idle)
+    return Spot(seen, {PromptId(str(number)) for number in range(held)}, dict.fromkeys(warm.split(), 1), idle)
 
 
 CASES: list[tuple[str, Demand, list[Spot], str | None]] = [
@@ -73,9 +73,10 @@ def test_random_takes_any_that_is_free() -> None:
     assert policy.pick(wants(), able[2:]) is None
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", ["least-queue", "round-robin", "random"])
 def test_every_policy_takes_one_of_those_it_was_shown_or_none(name: str) -> None:
-    policy: Policy = POLICIES[name](Random(0))
+    policy = POLICIES[name](Random(0))
+    assert isinstance(policy, Picker)
     able = [spot("a"), spot("b", held=1)]
     assert policy.pick(wants("a"), able) is able[0]
     assert policy.pick(wants("a"), able[1:]) is None

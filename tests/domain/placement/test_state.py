@@ -5,19 +5,10 @@ import pytest
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.placement import Model, RoundRobin
-from gateway.domain.placement.state import KEPT_GROUPS
+from gateway.domain.placement.lines import KEPT_KINDS
 from gateway.domain.workers import Down, HalfOpen, Suspect, Unknown, Up, Worker
 from tests.domain.facts import names
-from tests.domain.placement.makers import (
-    GIB,
-    changed,
-    offering,
-    placement,
-    served,
-    waiting,
-    wants,
-    worker,
-)
+from tests.domain.placement.makers import GIB, changed, offering, place, placement, runs, served, waiting, wants, worker
 
 X, Y, Z = WorkerName("x"), WorkerName("y"), WorkerName("z")
 P = PromptId("p")
@@ -42,19 +33,19 @@ P = PromptId("p")
 )
 def test_who_may_take_a_prompt(who: Worker, demand: Demand, taken: bool) -> None:
     state = placement(who)
-    assert (state.place(demand) is not None) is taken
+    assert (place(state, demand) is not None) is taken
     state.waits(waiting("p", 1, demand=demand), 0.0)
-    assert (state.decide() is not None) is taken
+    assert (state.decide(0.0) is not None) is taken
     assert len(state) == 1, "to decide changes nothing"
 
 
 def test_a_held_worker_takes_no_second_prompt_until_the_first_is_over() -> None:
     state = placement(worker("x", liveness=HalfOpen()))
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     state.waits(waiting("q", 1), 0.0)
-    assert state.decide() is None
+    assert state.decide(0.0) is None
     state.gone(P, 5.0)
-    chosen = state.decide()
+    chosen = state.decide(0.0)
     assert chosen is not None
     assert (chosen.id, chosen.worker) == ("q", X)
 
@@ -66,7 +57,7 @@ def test_what_is_refused_by_one_goes_to_another() -> None:
     assert len(state) == 1
     assert served(state) == [("p", "y")]
     state.waits(waiting("q", 2, no="x y"), 0.0)
-    assert state.decide() is None
+    assert state.decide(0.0) is None
     state.worker_seen(worker("z"))
     assert served(state) == [("q", "z")]
 
@@ -77,9 +68,9 @@ def test_a_refusal_holds_for_this_prompt_alone_and_after_the_worker_changed() ->
     state.waits(waiting("q", 2), 0.0)
     assert served(state) == [("q", "x")]
     state.worker_seen(worker("x", vram=48 * GIB))
-    assert state.decide() is None
-    assert state.place(wants("a"), refused_by=names("x")) is None
-    assert state.place(wants("a")) is not None
+    assert state.decide(0.0) is None
+    assert place(state, wants("a"), refused_by=names("x")) is None
+    assert place(state, wants("a")) is not None
 
 
 def test_after_want_of_memory_only_a_bigger_worker_will_do() -> None:
@@ -90,23 +81,23 @@ def test_after_want_of_memory_only_a_bigger_worker_will_do() -> None:
     assert served(state) == [("p", "y")]
     state.waits(waiting("q", 2, demand=demand), 0.0)
     state.worker_seen(worker("y", vram=24 * GIB))
-    assert state.decide() is None
+    assert state.decide(0.0) is None
 
 
 def test_models_that_appear_and_vanish_are_seen_at_once() -> None:
     state = placement(worker("x", catalogue=offering("a")))
     state.waits(waiting("p", 1, demand=wants("b")), 0.0)
-    assert state.decide() is None
+    assert state.decide(0.0) is None
     state.worker_seen(worker("x", catalogue=offering("a", "b")))
-    assert state.decide() is not None
+    assert state.decide(0.0) is not None
     state.worker_seen(worker("x", catalogue=offering("a")))
-    assert state.decide() is None
+    assert state.decide(0.0) is None
     assert state.able(wants("b")) == []
 
 
 def test_a_worker_that_leaves_takes_its_slots_along() -> None:
     state = placement(worker("x"), worker("y", foreign=1))
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     state.worker_gone(X)
     state.worker_gone(X)
     state.waits(waiting("q", 1), 0.0)
@@ -120,7 +111,7 @@ def test_able_are_those_that_could_if_they_were_up() -> None:
     state = placement(
         worker("x", liveness=Down(1.0)), worker("y", draining=True), worker("z", catalogue=offering("b")), worker("w")
     )
-    state.runs(P, WorkerName("w"), wants("a"))
+    runs(state, P, WorkerName("w"), wants("a"))
     assert {each.name for each in state.able(wants("a"))} == {"x", "y", "w"}
 
 
@@ -131,17 +122,17 @@ def test_a_prompt_that_waits_again_frees_its_slot_and_comes_first() -> None:
     state = placement(worker("x"))
     for seq, id in enumerate(("p", "q"), 1):
         state.waits(waiting(id, seq, caller=id), 0.0)
-    state.runs(P, X, wants("a"))
-    assert state.decide() is None
+    runs(state, P, X, wants("a"))
+    assert state.decide(0.0) is None
     state.waits(waiting("p", 1, caller="p"), 3.0)
     assert served(state) == [("p", "x"), ("q", "x")]
 
 
 def test_a_prompt_that_was_moved_holds_one_slot() -> None:
     state = placement(worker("x"), worker("y"))
-    state.runs(P, X, wants("a"))
-    state.runs(P, Y, wants("a"))
-    state.runs(P, Y, wants("a"))
+    runs(state, P, X, wants("a"))
+    runs(state, P, Y, wants("a"))
+    runs(state, P, Y, wants("a"))
     state.waits(waiting("q", 1), 0.0)
     assert served(state) == [("q", "x")]
     state.gone(P, 9.0)
@@ -157,13 +148,13 @@ def test_the_same_told_twice_is_told_once() -> None:
     assert served(state) == [("p", "x"), ("q", "x")]
     for _ in range(2):
         state.gone(P, 0.0)
-    assert state.decide() is None
+    assert state.decide(0.0) is None
 
 
 def test_a_prompt_that_runs_where_nobody_is_known_waits_no_more() -> None:
     state = placement()
     state.waits(waiting("p", 1), 0.0)
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     assert len(state) == 0
     state.gone(P, 0.0)
 
@@ -171,12 +162,12 @@ def test_a_prompt_that_runs_where_nobody_is_known_waits_no_more() -> None:
 def test_what_ran_last_is_what_is_loaded() -> None:
     state = placement(worker("x"), worker("y"))
     for id, who, models in (("1", X, "a"), ("2", Y, "b")):
-        state.runs(PromptId(id), who, wants(models))
+        runs(state, PromptId(id), who, wants(models))
         state.gone(PromptId(id), 1.0)
-    state.runs(P, Y, wants())
+    runs(state, P, Y, wants())
     state.gone(P, 2.0)
     for model, who in (("a", X), ("b", Y)):
-        chosen = state.place(wants(model))
+        chosen = place(state, wants(model))
         assert chosen is not None
         assert chosen.worker == who
 
@@ -184,9 +175,9 @@ def test_what_ran_last_is_what_is_loaded() -> None:
 @pytest.mark.parametrize("how", ["emptied", "down"])
 def test_what_was_loaded_is_gone_with_a_restart(how: str) -> None:
     state = placement(worker("x"), worker("y"))
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     state.gone(P, 1.0)
-    chosen = state.place(wants("a"))
+    chosen = place(state, wants("a"))
     assert chosen is not None
     assert chosen.worker == X, "warm, though idle for less long"
     if how == "emptied":
@@ -195,7 +186,7 @@ def test_what_was_loaded_is_gone_with_a_restart(how: str) -> None:
     else:
         state.worker_seen(worker("x", liveness=Down(2.0)))
         state.worker_seen(worker("x", liveness=Up()))
-    chosen = state.place(wants("a"))
+    chosen = place(state, wants("a"))
     assert chosen is not None
     assert chosen.worker == Y
 
@@ -204,7 +195,7 @@ def test_what_was_seen_to_be_loaded_counts() -> None:
     state = placement(worker("x"), worker("y"))
     state.holds(Y, [Model("a", GIB)])
     state.holds(Z, [Model("a", GIB)])
-    chosen = state.place(wants("a"))
+    chosen = place(state, wants("a"))
     assert chosen is not None
     assert chosen.worker == Y
 
@@ -212,10 +203,10 @@ def test_what_was_seen_to_be_loaded_counts() -> None:
 def test_how_long_a_worker_is_idle() -> None:
     state = placement(worker("x"))
     assert state.idle_for(X, 10.0) == 0.0
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     state.gone(P, 4.0)
     assert state.idle_for(X, 10.0) == 6.0
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     assert state.idle_for(X, 10.0) == 0.0
     assert state.idle_for(Z, 10.0) == 0.0
 
@@ -225,20 +216,20 @@ def test_how_long_a_worker_is_idle() -> None:
 
 def test_one_that_just_came_goes_past_those_that_cannot_go_there() -> None:
     state = placement(worker("x", catalogue=offering("a")), worker("y", catalogue=offering("b")))
-    state.runs(P, X, wants("a"))
+    runs(state, P, X, wants("a"))
     state.waits(waiting("q", 1, demand=wants("a")), 0.0)
-    chosen = state.place(wants("b"))
+    chosen = place(state, wants("b"))
     assert chosen is not None
     assert (chosen.worker, chosen.reasons) == (Y, {X: "Load.model has no 'b'"})
-    assert state.place(wants("a")) is None
+    assert place(state, wants("a")) is None
 
 
 def test_one_that_just_came_does_not_take_the_slot_of_one_that_waits() -> None:
     state = placement(worker("x", catalogue=offering("a", "b")))
     state.waits(waiting("q", 1, demand=wants("a")), 0.0)
-    assert state.place(wants("b")) is None
+    assert place(state, wants("b")) is None
     state.gone(PromptId("q"), 0.0)
-    assert state.place(wants("b")) is not None
+    assert place(state, wants("b")) is not None
 
 
 # reasons
@@ -255,9 +246,9 @@ def test_every_other_worker_has_its_reason() -> None:
         worker("leaving", draining=True),
         worker("new", catalogue=None),
     )
-    state.runs(P, WorkerName("busy"), wants("b"))
+    runs(state, P, WorkerName("busy"), wants("b"))
     state.waits(waiting("q", 1), 0.0)
-    chosen = state.decide()
+    chosen = state.decide(0.0)
     assert chosen is not None
     assert chosen.worker == X
     assert chosen.reasons == {
@@ -280,16 +271,16 @@ def test_groups_of_prompts_long_gone_are_let_go() -> None:
     kept = [waiting(f"kept-{seq}", seq, demand=wants(f"k{seq}")) for seq in range(3)]
     for prompt in kept:
         state.waits(prompt, 0.0)
-    for number in range(3 * KEPT_GROUPS):
-        assert state.place(wants(f"m{number}")) is None
-    assert len(state._groups) <= KEPT_GROUPS + 1
+    for number in range(3 * KEPT_KINDS):
+        assert place(state, wants(f"m{number}")) is None
+    assert len(state._lines._pools) <= KEPT_KINDS + 1
     assert len(state) == 3
     state.worker_seen(worker("x", catalogue=offering("k0", "k1", "k2")))
     assert served(state) == [("kept-0", "x"), ("kept-1", "x"), ("kept-2", "x")]
 
 
 def test_more_groups_than_are_kept_lose_no_prompt() -> None:
-    models = [f"m{number}" for number in range(KEPT_GROUPS + 50)]
+    models = [f"m{number}" for number in range(KEPT_KINDS + 50)]
     state = placement(worker("x", catalogue=offering(*models)))
     for seq, model in enumerate(models):
         state.waits(waiting(f"p{seq:04}", seq, demand=wants(model)), 0.0)
