@@ -65,7 +65,7 @@ class Caches:
                 del known[name]
 
     def dump(self) -> dict[str, int]:
-        return self._contradicted
+        return dict(self._contradicted)
 
     def restore(self, raw: dict[str, int]) -> None:
         self._contradicted = {str(name): int(times) for name, times in raw.items()}

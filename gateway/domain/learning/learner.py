@@ -28,6 +28,7 @@ _LATE = 1000
 """News of an end may come after those of so many later changes, for a prompt is read as it is when it is read."""
 _SHOWS = 1.25
 """From this factor on, a load can be told from a slow run."""
+_HARDLY = 0.1
 _SURE = 3.0
 
 
@@ -182,7 +183,10 @@ class Learner:
             return None
         self._residency.was_missing(worker)
         loading = max(lesson.ran - run, 0.0)
-        self._teach_loads(missing, worker, loading)
+        if loading > _HARDLY * load:
+            self._teach_loads(missing, worker, loading)
+        else:  # more likely somebody else brought it there than that it costs nothing
+            self._teach_loads(missing, worker, _HARDLY * load, weight=0.3)
         if known and load < lesson.ran:
             self._book.teach_run(work, lesson.cached, worker, lesson.ran - load, 0.5)
         return loading

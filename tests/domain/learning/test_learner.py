@@ -230,3 +230,15 @@ def test_each_end_counts_once_also_when_its_news_comes_late() -> None:
     again.restore(json.loads(json.dumps(learner.dump())))
     taught = [place for place in (5, 6, 9, 7000, 7, 6999) if again.ended(work, A, Lesson(1.0), place) is not None]
     assert taught == [6, 7000, 6999]
+
+
+def test_a_model_that_somebody_else_loaded_does_not_make_loads_look_free() -> None:
+    here = farm(0.0)
+    first, second = Machine(A), Machine(B)
+    for seed in range(4):
+        here.runs(picture("x", seed), first)
+        here.runs(picture("y", seed), first)
+    before = here.learner.load(Model("x", 6 * GIB), B)
+    second.holds = frozenset({Model("x", 6 * GIB)})
+    here.runs(picture("x", 90), second)
+    assert here.learner.load(Model("x", 6 * GIB), B) > before / 10
