@@ -17,20 +17,22 @@ from gateway.adapters.redis_client import connect
 from gateway.adapters.redis_events import RedisEvents
 from gateway.adapters.redis_farm import RedisFarm
 from gateway.adapters.redis_feed import RedisFeed
+from gateway.adapters.redis_inputs import RedisInputs
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_lessons import RedisLessons
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
+from gateway.app_inputs import Inputs, inputs
 from gateway.app_outputs import Written, written
+from gateway.app_prompts import submit, tries
 from gateway.app_workers import tenders
 from gateway.domain.door import Door
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
 from gateway.domain.labels import by_worker
 from gateway.domain.learning import Learner
 from gateway.domain.placement import POLICIES, Placement
-from gateway.domain.ports import Limits
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.callers import Callers
 from gateway.edge.catalog import CatalogRoutes
@@ -45,8 +47,8 @@ from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
 from gateway.edge.routes import Endpoints, router
 from gateway.edge.socket import Socket
-from gateway.edge.view import Upload, View
-from gateway.flows.attempts import Attempts, Tries
+from gateway.edge.view import View
+from gateway.flows.attempts import Attempts
 from gateway.flows.catalog import Catalog
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.clients import Clients
@@ -58,7 +60,6 @@ from gateway.flows.farm import Farm
 from gateway.flows.follow import Follow
 from gateway.flows.forecast import Forecast
 from gateway.flows.homes import HomesOf
-from gateway.flows.inquire import Inquire
 from gateway.flows.learn import Learn
 from gateway.flows.mirror import Mirror
 from gateway.flows.pace import Pace
@@ -74,6 +75,7 @@ from gateway.settings import Settings
 
 _FOLLOW = 0.5
 _UPKEEP_EVERY = 10.0
+_KEEPING_EVERY = 30.0
 
 
 def build(settings: Settings, state_url: str, draining: Callable[[], bool]) -> ASGIApp:
@@ -122,6 +124,7 @@ class _Store:
     jobs: RedisJobs
     feed: RedisFeed
     farm: RedisFarm
+    inputs: RedisInputs
     events: RedisEvents
     lessons: RedisLessons
     replica: ReplicaId
@@ -140,7 +143,8 @@ def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -
     )
     farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
     feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, run, keys, replica=replica)
-    return _Store(redis, jobs, feed, farm, events, RedisLessons(redis, keys), replica)
+    inputs, lessons = RedisInputs(redis, run, keys), RedisLessons(redis, keys)
+    return _Store(redis, jobs, feed, farm, inputs, events, lessons, replica)
 
 
 @asynccontextmanager
@@ -193,24 +197,24 @@ class _Flows:
     forecast: Forecast
     learn: Learn
     written: Written
+    inputs: Inputs
 
 
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
-    recorder, pace, grace = PrometheusRecorder(metrics), Pace(), settings.worker_grace
+    recorder, pace, catalogues, learner = PrometheusRecorder(metrics), Pace(), Catalogues(store.farm), Learner()
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
-    catalogues, learner, policy = Catalogues(farm), Learner(), POLICIES[settings.policy](random.Random())
-    placement = Placement(policy, parallelism=settings.client_parallelism, estimates=learner)
+    placement = _placement(settings, learner)
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
-    files = written(settings, jobs, farm, comfy, mirror)
-    attempts = Attempts(jobs, comfy, placement, recorder, pace, _tries(settings), farm, files.outputs)
-    inquire = Inquire(jobs, comfy, mirror, catalogues, attempts, grace=grace)
+    wrote = written(settings, jobs, farm, comfy, mirror)
+    files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
+    attempts = Attempts(jobs, comfy, placement, recorder, pace, tries(settings), farm, wrote.outputs, files.staging)
     forecast, kept = Forecast(mirror, placement, learner, pace), RecordCache(jobs, settings.history_cache_bytes)
-    clients, homes = Clients(mirror, kept, Room()), HomesOf(mirror, comfy, grace=grace)
-    tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, files)
+    clients, homes = Clients(mirror, kept, Room()), HomesOf(mirror, comfy, grace=settings.worker_grace)
+    tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, wrote)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
-        submit=Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, _limits(settings)),
+        submit=submit(settings, jobs, comfy, mirror, placement, reading, attempts, forecast, recorder),
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),
@@ -218,24 +222,20 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         control=Control(jobs, farm, comfy, mirror, attempts),
         farm=Farm(farm, mirror, placement, forecast),
         homes=homes,
-        catalog=Catalog(homes, max_upload=settings.max_upload),
+        catalog=Catalog(homes, max_upload=settings.max_upload, files=mirror),
         dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread),
         tending=tending,
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
         forecast=forecast,
         learn=Learn(learner, store.lessons, mirror, placement, recorder, tending.leads),
-        written=files,
+        written=wrote,
+        inputs=files,
     )
 
 
-def _tries(settings: Settings) -> Tries:
-    return Tries(settings.max_attempts, settings.post_timeout)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        settings.max_queue, settings.max_queue_bytes, settings.max_queue_per_caller, settings.validation_timeout
-    )
+def _placement(settings: Settings, learner: Learner) -> Placement:
+    policy = POLICIES[settings.policy](random.Random())
+    return Placement(policy, parallelism=settings.client_parallelism, estimates=learner)
 
 
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
@@ -254,6 +254,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         Loop("counts", every=1.0, tick=flows.clients.tick),
         Loop("learn", every=_UPKEEP_EVERY, tick=flows.learn.tick),
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
+        Loop("keeping", every=_KEEPING_EVERY, tick=lambda: flows.inputs.keep(flows.tending.leads()), timeout=600),
         Loop("lag", every=0.0, tick=metrics.measure_lag),
     ]
 
@@ -265,9 +266,10 @@ def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -
         queue=QueueRoutes(flows.query, flows.control, callers),
         jobs=JobRoutes(flows.query, flows.control),
         catalog=CatalogRoutes(flows.catalog),
-        view=View(relay, flows.homes, flows.written.outputs, callers),
+        view=flows.inputs.view(relay, View(relay, flows.homes, flows.written.outputs, callers)),
         folders=FolderList(flows.written.folders, passthrough),
-        upload=Upload(relay, flows.homes),
+        upload=flows.inputs.upload(),
+        mask=flows.inputs.mask(),
         admin=AdminRoutes(flows.farm),
         ops=ops,
         passthrough=passthrough,

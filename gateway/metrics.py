@@ -52,11 +52,16 @@ class Metrics:
         self.queue_bytes = Gauge(name("queue_bytes"), "Bytes of waiting prompts", registry=r)
         self.oldest = Gauge(name("queue_oldest_seconds"), "Age of the oldest waiting prompt", registry=r)
         self.history = Gauge(name("history_records"), "Ended prompts that are kept", registry=r)
+        self._declare_workers(r)
+        self._declare_estimates(r)
+        self._declare_files(r)
+
+    def _declare_workers(self, r: CollectorRegistry) -> None:
+        name = "comfygw_{}".format
         self.worker_state = Gauge(name("worker_state"), "1 for the state it is in", ["worker", "state"], registry=r)
         self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
         self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
         self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
-        self._declare_estimates(r)
 
     def _declare_estimates(self, r: CollectorRegistry) -> None:
         name = "comfygw_{}".format
@@ -68,6 +73,11 @@ class Metrics:
         self.switch_time = Histogram(
             name("job_switch_seconds"), "Loading models for a prompt", buckets=_JOB, registry=r
         )
+
+    def _declare_files(self, r: CollectorRegistry) -> None:
+        name = "comfygw_{}".format
+        self.staged = Counter(name("staged_bytes_total"), "Bytes of input files sent to workers", registry=r)
+        self.staging = Histogram(name("staging_seconds"), "One input file to a worker", buckets=_REQUEST, registry=r)
 
     def request(self, route: str, seconds: float) -> None:
         """One request was answered. The label's own object is kept, for looking it up costs more than counting."""
@@ -148,3 +158,7 @@ class PrometheusRecorder:
 
     def idle_gap(self, seconds: float) -> None:
         self._metrics.idle_gap.observe(max(0.0, seconds))
+
+    def staged(self, size: int, seconds: float) -> None:
+        self._metrics.staged.inc(size)
+        self._metrics.staging.observe(seconds)

@@ -151,6 +151,10 @@ class Settings(BaseSettings):
     outputs: Literal["own", "shared"] = Field(
         "own", description="`shared` when all workers write into one output folder, on one disk."
     )
+    inputs_ttl: Seconds = Field(30 * 86400.0, description="How long an uploaded file that nobody uses is kept.")
+    inputs_max_bytes: Size = Field(
+        ByteSize(100 * 2**30), description="Bytes of uploaded files; over that, the least recently used go."
+    )
     max_attempts: Number = Field(3, ge=1, le=100, description="Workers that one prompt may bring down.")
     history_max: Count = Field(10_000, description="Ended prompts that are kept.")
     history_ttl: Seconds = Field(7 * 86400.0, description="How long an ended prompt is kept.")

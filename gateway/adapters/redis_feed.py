@@ -13,10 +13,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.adapters.redis_client import Line
+from gateway.adapters.redis_inputs import kept
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.redis_values import load_demand, load_work
 from gateway.domain.demand import Demand
+from gateway.domain.files.index import Kept
+from gateway.domain.files.refs import FileRef, of_text
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Accepted, Assigned, Ended, Job, Outcome, Queued, Running, State
 from gateway.domain.placement.estimates import Work
@@ -52,9 +55,11 @@ _NAMES = [
     "work",
     "parts",
     "lesson",
+    "files",
 ]
 _BATCH = 100
 """Prompts read in one go: some thousands of values, whose reading holds up all else for a few milliseconds."""
+_NO_FILES: frozenset[FileRef] = frozenset()
 _ENTRIES = 2000
 _DEMANDS_KEPT = 4096
 
@@ -88,6 +93,7 @@ class RedisFeed:
             prompts=frozenset(PromptId(name) for kind, name in pairs if kind == "j"),
             workers=frozenset(WorkerName(name) for kind, name in pairs if kind == "w"),
             emptied={WorkerName(name): ("r", name) in pairs for kind, name in pairs if kind in ("e", "r")},
+            files=frozenset(of_text(name) for kind, name in pairs if kind == "f"),
         )
 
     async def wait(self, version: int, timeout: float) -> bool:
@@ -107,6 +113,16 @@ class RedisFeed:
             for id, row in zip(batch, rows, strict=True):
                 found[id] = self._job(id, dict(zip(_NAMES, row, strict=True)))
         return found
+
+    async def files(self, refs: Sequence[FileRef]) -> dict[FileRef, Kept | None]:
+        with translated():
+            found = await self._redis.hmget(self._keys.inputs, [str(ref) for ref in refs]) if refs else []
+        return {ref: kept(raw) if raw else None for ref, raw in zip(refs, found, strict=True)}
+
+    async def all_files(self) -> dict[FileRef, Kept]:
+        with translated():
+            found = await self._redis.hgetall(self._keys.inputs)
+        return {of_text(name.decode()): kept(raw) for name, raw in found.items()}
 
     async def all_ids(self) -> list[PromptId]:
         with translated():
@@ -134,6 +150,7 @@ class RedisFeed:
             work=self._work(row["work"] or b"", _text(row, "parts")),
             lesson=_text(row, "lesson"),
             priority=int(row["priority"] or 0),
+            files=frozenset(map(of_text, json.loads(row["files"]))) if row["files"] else _NO_FILES,
             hard=row["hard"] == b"1",
             refused_by=frozenset(json.loads(row["refused_by"] or b"[]")),
             interrupting=row["interrupting"] == b"1",

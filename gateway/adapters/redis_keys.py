@@ -86,6 +86,21 @@ class Keys:
         return self._key("farm")
 
     @property
+    def inputs(self) -> str:
+        """hash: `type/path` of an uploaded file → JSON {blob, digest, size, at}. Permanent, bounded by its keeping."""
+        return self._key("inputs")
+
+    @property
+    def inputs_used(self) -> str:
+        """zset: `type/path` → when it was last used, in ms. Permanent, as `inputs`."""
+        return self._key("inputs_used")
+
+    @property
+    def input_blobs(self) -> str:
+        """hash: digest → JSON {blob, size, names}, and `bytes` of all. Permanent, as `inputs`."""
+        return self._key("input_blobs")
+
+    @property
     def jobs(self) -> str:
         """The prefix of `job`, for scripts that reach several of them."""
         return self._key("job", "")
@@ -138,6 +153,10 @@ class Keys:
         """zset: the farm's names of files at the top of a folder → when. Bounded; lives for history_ttl."""
         return self._key("written", type)
 
+    def sent(self, worker: WorkerName) -> str:
+        """hash: `type/path` → JSON [digest, ETag], what this worker was sent. Lives for a week after the last."""
+        return self._key("sent", worker)
+
     def events(self, id: PromptId) -> str:
         """stream: its state events, the last thousand. Lives for an hour after the last one."""
         return self.events_of + id
@@ -173,5 +192,6 @@ class Keys:
 
 
 _NAMES = ["version", "changes", "number", "waits", "live", "waiting", "load", "history", "workers", "home", "farm"]
+_NAMES += ["inputs", "inputs_used", "input_blobs"]
 PERMANENT = re.compile(r"\{[^}]*\}:(" + "|".join(_NAMES) + r"|held:.*)$")
 """Keys without a TTL; a job's hash is the one exception, while the job is live."""

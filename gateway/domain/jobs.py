@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.domain.demand import Demand
+from gateway.domain.files.refs import FileRef
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.placement.estimates import NOTHING, Work
 
@@ -104,6 +105,7 @@ class Job:
     tail: bytes = b""  # the rest of its /queue item after the number; empty once it has ended
     reasons: str = ""  # JSON object: why the worker it is on was taken
     size: int = field(default=0, compare=False)
+    files: frozenset[FileRef] = frozenset()  # that its graph names
 
     @property
     def caller(self) -> str:

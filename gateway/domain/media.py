@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+from functools import lru_cache
 
 _RUNS = frozenset(
     {
@@ -35,6 +36,7 @@ def is_dangerous(kind: str) -> bool:
     return kind in _RUNS or kind.endswith(("+xml", "/xml"))
 
 
+@lru_cache(maxsize=2**14)
 def media(name: str) -> str:
     """`image`, `video`, `audio` … as ComfyUI sorts the files that its loaders list."""
     return (mimetypes.guess_type(name)[0] or "").partition("/")[0]

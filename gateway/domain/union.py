@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gateway.domain.catalogue import Catalogue, NodeClass, read_node
@@ -24,11 +24,6 @@ def unite(catalogues: Sequence[Catalogue]) -> dict[str, NodeClass]:
     for name, others in variants.items():
         united[name] = _merged(united[name], list(others.values()))
     return united
-
-
-def merge(catalogues: Sequence[Catalogue]) -> dict[str, Mapping[str, Any]]:
-    """`unite` in the shape of GET /object_info; its parts are the catalogues' own, so it must not be changed."""
-    return {name: node.info for name, node in unite(catalogues).items()}
 
 
 def _merged(first: NodeClass, others: Sequence[NodeClass]) -> NodeClass:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from gateway.domain.catalogue import NodeClass
 from gateway.domain.demand import Choice, Demand
 from gateway.domain.dynamic import inputs_of
+from gateway.domain.files.refs import FileRef, of_value
 from gateway.domain.inputs import InputSpec
 
 __all__ = ["Choice", "Demand", "Graph", "input_files", "output_nodes", "read"]
@@ -70,6 +71,11 @@ def input_files(graph: Graph, nodes: Mapping[str, NodeClass]) -> frozenset[str]:
         else:
             found.update(filter(_is_annotated, texts))
     return frozenset(found)
+
+
+def files_of(graph: Graph, nodes: Mapping[str, NodeClass]) -> frozenset[FileRef]:
+    """The same as files of the farm's folders."""
+    return frozenset(ref for name in input_files(graph, nodes) if (ref := of_value(name)) is not None)
 
 
 def output_nodes(graph: Graph, nodes: Mapping[str, NodeClass]) -> tuple[str, ...]:

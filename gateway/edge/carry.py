@@ -22,7 +22,7 @@ _QUICK = 0.02
 
 
 class ClientGone(GatewayError):
-    """Nobody is left to answer; never leaves this module."""
+    """Nobody is left to answer."""
 
 
 class Incoming:
@@ -58,7 +58,7 @@ class Incoming:
             pass
 
 
-class _Until:
+class Until:
     """Cancels the body of the `async with` when the client leaves, and ends quietly then."""
 
     def __init__(self, incoming: Incoming) -> None:
@@ -99,7 +99,7 @@ async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Inc
     Afterwards a failure ends the response without its end, upon which the server cuts the connection.
     """
     request = wire.open(url, scope["method"], target, scope["headers"], incoming.body)
-    async with _Until(incoming), request as answer:
+    async with Until(incoming), request as answer:
         await _answer(answer, send)
 
 

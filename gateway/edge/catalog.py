@@ -36,6 +36,9 @@ class CatalogRoutes:
     async def models(self, request: Request) -> Response:
         return _answer(request, await self._catalog.models(request.path_params.get("folder")))
 
+    async def input_files(self, request: Request) -> Response:
+        return _answer(request, await self._catalog.input_files())
+
     async def features(self, request: Request) -> Response:
         return _answer(request, self._catalog.features())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from starlette.types import ASGIApp
+
 from gateway.edge.admin import AdminRoutes
 from gateway.edge.catalog import CatalogRoutes
 from gateway.edge.events import EventRoutes
@@ -16,7 +18,6 @@ from gateway.edge.prompt import PromptRoutes
 from gateway.edge.queue import QueueRoutes
 from gateway.edge.socket import Socket
 from gateway.edge.table import Row, Table
-from gateway.edge.view import Upload, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Endpoints:
     queue: QueueRoutes
     jobs: JobRoutes
     catalog: CatalogRoutes
-    view: View
-    upload: Upload
+    view: ASGIApp
+    upload: ASGIApp
+    mask: ASGIApp
     folders: FolderList
     admin: AdminRoutes
     ops: OpsRoutes
@@ -36,8 +38,7 @@ class Endpoints:
 
 
 def router(to: Endpoints) -> Table:
-    internal = ("GET", "/internal/files/{type}", to.folders)
-    rows = [*_twins([*_comfyui(to), *_only_posted(to)]), *_comfyui_api_only(to), internal, *_gateway(to)]
+    rows = [*_twins([*_comfyui(to), *_only_posted(to)]), *_comfyui_once(to), *_gateway(to)]
     return Table(rows, dict.fromkeys(("/ws", "/api/ws"), to.socket), to.passthrough)
 
 
@@ -69,12 +70,15 @@ def _comfyui(to: Endpoints) -> list[Row]:
 
 def _only_posted(to: Endpoints) -> list[Row]:
     """In ComfyUI the static files own GET of every path; its clients probe by that 404."""
-    posted = [("/free", to.queue.free), ("/upload/image", to.upload), ("/upload/mask", to.upload)]
+    posted = [("/free", to.queue.free), ("/upload/image", to.upload), ("/upload/mask", to.mask)]
     return [row for path, endpoint in posted for row in (("GET", path, to.passthrough), ("POST", path, endpoint))]
 
 
-def _comfyui_api_only(to: Endpoints) -> list[Row]:
+def _comfyui_once(to: Endpoints) -> list[Row]:
+    """Served under one path only."""
     return [
+        ("GET", "/internal/files/input", to.catalog.input_files),
+        ("GET", "/internal/files/{type}", to.folders),
         ("GET", "/api/jobs", to.jobs.listed),
         ("POST", "/api/jobs/cancel", to.jobs.cancel_many),
         ("GET", "/api/jobs/{job_id}", to.jobs.one),

@@ -1,4 +1,4 @@
-"""/view and the uploads, as bytes: a file comes from the worker that has it, never from one that might."""
+"""GET /view, as bytes: a file comes from the worker that has it, never from one that might."""
 
 from __future__ import annotations
 
@@ -45,17 +45,6 @@ class View:
             raise NotShown
         showing = _Showing(place.name, header(scope["headers"], b"sec-fetch-dest"), query.converted, send)
         await _any(self._wire, place.workers, query.target(place.file), scope, receive, showing.send)
-
-
-class Upload:
-    """POST /upload/image and /upload/mask, a raw ASGI app: to the home worker."""
-
-    def __init__(self, wire: Wire, homes: Homes) -> None:
-        self._wire = wire
-        self._homes = homes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _only(self._wire, await self._homes.home(), target_of(scope), scope, receive, send)
 
 
 class _Showing:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from gateway.domain import records
-from gateway.domain.errors import WorkerError, WorkerRefused, WorkerSilent
+from gateway.domain.errors import BlobsUnavailable, WorkerError, WorkerRefused, WorkerRejected, WorkerSilent
+from gateway.domain.files.refs import FileRef
 from gateway.domain.frames import made
 from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
@@ -18,9 +20,10 @@ from gateway.domain.learning import lesson_of
 from gateway.domain.placement import Placement
 from gateway.domain.ports import Comfy, Ending, FarmStore, JobStore, PostAnswer, Recorder
 from gateway.domain.posting import body_for_worker
-from gateway.domain.workers import Worker
+from gateway.domain.workers import Probe, Worker
 from gateway.flows.outputs import Outputs
 from gateway.flows.pace import Pace
+from gateway.flows.staging import NoFiles, Stage
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +43,14 @@ class SaidNo:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """The connection was refused: the worker knows nothing of it."""
+    """The connection was refused, or its files could not be brought: the worker knows nothing of it."""
 
-    error: WorkerRefused
+    error: WorkerError
+
+    @property
+    def probe(self) -> Probe:
+        """What that says of the worker."""
+        return Probe.REFUSED if isinstance(self.error, WorkerRefused) else Probe.MISSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,14 @@ class Unheard:
     crashed: bool
 
 
-Verdict = Took | SaidNo | Unsent | Unheard
+@dataclass(frozen=True, slots=True)
+class Unstaged:
+    """Its files cannot be read at the moment, wherever it goes."""
+
+    error: BlobsUnavailable
+
+
+Verdict = Took | SaidNo | Unsent | Unheard | Unstaged
 
 
 class Place(Enum):
@@ -84,6 +99,7 @@ class Attempts:
         tries: Tries,
         farm: FarmStore,
         outputs: Outputs,
+        staging: Stage | None = None,
     ) -> None:
         self._farm = farm
         self._store = store
@@ -93,11 +109,23 @@ class Attempts:
         self._pace = pace
         self._tries = tries
         self._outputs = outputs
+        self.staging: Stage = staging or NoFiles()
 
     async def post(
-        self, worker: Worker, attempt: Attempt, kept: bytes, secrets: dict[str, Any], number: int
+        self,
+        worker: Worker,
+        attempt: Attempt,
+        kept: bytes,
+        secrets: dict[str, Any],
+        number: int,
+        files: Collection[FileRef] = (),
     ) -> Verdict:
-        """Post an attempt that is on record and learn what the worker made of it; never posts twice."""
+        """Bring an attempt that is on record and its files there, and learn what the worker made of it.
+
+        Never posts twice.
+        """
+        if files and (failed := await self._staged(worker, files)) is not None:
+            return failed
         sid = worker.sid or attempt.id
         body = body_for_worker(kept, secrets, sid=sid, prompt_id=attempt.prompt, attempt=attempt.id, number=number)
         try:
@@ -112,6 +140,17 @@ class Attempts:
             found = await self._reconciled(worker, attempt, WorkerSilent(f"{worker.url} answered {answer.status}"))
             return found if isinstance(found, Took) else SaidNo(answer)
         return SaidNo(answer)
+
+    async def _staged(self, worker: Worker, files: Collection[FileRef]) -> SaidNo | Unsent | Unstaged | None:
+        try:
+            await self.staging.stage(worker, files)
+        except WorkerRejected as error:  # its disk may be full: another one may have room
+            return SaidNo(_not_taken(worker, error))
+        except WorkerError as error:
+            return Unsent(error)
+        except BlobsUnavailable as error:
+            return Unstaged(error)
+        return None
 
     async def whereabouts(self, worker: Worker, id: AttemptId) -> Whereabouts:
         """Queue first, then history: what moves on is not missed. Raises WorkerError."""
@@ -209,3 +248,11 @@ def _took(answer: PostAnswer, attempt: Attempt) -> Took:
     told = json.loads(answer.body)
     given = told.get("prompt_id", attempt.id)
     return Took(AttemptId(str(given)), json.dumps(told.get("node_errors", {})).encode())
+
+
+def _not_taken(worker: Worker, error: WorkerRejected) -> PostAnswer:
+    """In ComfyUI's shape, for a client that no worker is left for."""
+    text = error.body.decode(errors="replace")[:500]
+    details = f"Worker {worker.name} did not take an input file: {error.status} {text}"
+    told = {"type": "input_not_taken", "message": "An input file could not be sent", "details": details}
+    return PostAnswer(502, json.dumps({"error": {**told, "extra_info": {}}, "node_errors": {}}).encode())

@@ -6,17 +6,19 @@ first one after the start waits, for at least one worker.
 
 from __future__ import annotations
 
+import json
 import random
 from types import TracebackType
 from urllib.parse import quote
 
 from gateway.domain.bodies import Body, json_body
 from gateway.domain.errors import NoWorker
+from gateway.domain.files.listing import united
 from gateway.domain.stats import Reading, merge
 from gateway.flows.flights import Flights
 from gateway.flows.listings import Listings, Patience
 from gateway.flows.metadata import Metadata
-from gateway.flows.united import United
+from gateway.flows.united import FarmFiles, NoFarmFiles, United
 from gateway.flows.worker_reads import WorkerReads
 
 
@@ -30,13 +32,15 @@ class Catalog:
         max_upload: int,
         patience: Patience | None = None,
         parallel: int = 8,
+        files: FarmFiles | None = None,
         rng: random.Random | None = None,
     ) -> None:
         patience = patience or Patience()
         jitter = rng or random.Random()
         self._reads = reads
         self._flights = Flights(parallel)
-        self._united = United(reads, self._flights, patience.first)
+        self._files = files or NoFarmFiles()
+        self._united = United(reads, self._flights, patience.first, self._files)
         self._listings = Listings(reads, self._flights, patience, lambda: jitter.uniform(0.8, 1.2))
         self._metadata = Metadata(reads, self._flights, patience.read)
         self.flags = {"supports_preview_metadata": True, "max_upload_size": max_upload}
@@ -72,6 +76,13 @@ class Catalog:
     async def models(self, folder: str | None = None) -> Body | None:
         """The folders of models, or what is in one; None for a folder that no worker has."""
         return await self._listings.answer("/models" + (f"/{quote(folder, safe='')}" if folder else ""))
+
+    async def input_files(self) -> Body:
+        """GET /internal/files/input: the farm's files, the newest first, then what is on workers' own disks."""
+        listed = await self._listings.answer("/internal/files/input")
+        await self._files.fresh()
+        told = json.loads(listed.plain) if listed is not None else []
+        return json_body(united(self._files.inputs.newest("input"), told))
 
     async def metadata(self, folder: str, filename: str | None) -> Body | None:
         """What a .safetensors file says of itself; None for a 404."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -9,17 +10,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from gateway.domain.errors import WorkerRefused
 from gateway.domain.ids import AttemptId, new_attempt_id
 from gateway.domain.jobs import Attempt, Job, Outcome
 from gateway.domain.placement import Chosen, Placement
 from gateway.domain.ports import JobStore, PostAnswer, Recorder, Won
-from gateway.domain.workers import Probe, Worker, probed
-from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Verdict
+from gateway.domain.workers import Worker, probed
+from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Unstaged, Verdict
 from gateway.flows.mirror import Mirror, waiting_of
 from gateway.flows.sharing import Tasks, insisting
 
 log = logging.getLogger(__name__)
+
+_READ_AGAIN = 2.0
+"""Seconds until a prompt whose files cannot be read is tried again."""
 
 
 class Dispatch:
@@ -74,7 +77,7 @@ class Dispatch:
         return True
 
     async def _post(self, job: Job, attempt: Attempt, worker: Worker, won: Won) -> None:
-        verdict = await self._attempts.post(worker, attempt, won.body, dict(won.secrets), won.attempts)
+        verdict = await self._attempts.post(worker, attempt, won.body, dict(won.secrets), won.attempts, job.files)
         async for again in insisting():
             with again:
                 await self._settle(job, attempt, worker, verdict)
@@ -85,8 +88,11 @@ class Dispatch:
                 await confirm(self._store, self._attempts, worker, attempt, given)
             case SaidNo(answer):
                 await self._rejected(job, attempt, worker, answer)
-            case Unsent(error):
-                self._lost_sight(worker, error)
+            case Unsent(error) as unsent:
+                self._lost_sight(worker, unsent)
+                await self._attempts.abandon(job, attempt, str(error), haunts=False, crashed=False)
+            case Unstaged(error):
+                await asyncio.sleep(_READ_AGAIN)
                 await self._attempts.abandon(job, attempt, str(error), haunts=False, crashed=False)
             case Unheard(error, crashed):
                 await self._attempts.abandon(job, attempt, str(error), haunts=True, crashed=crashed)
@@ -101,8 +107,8 @@ class Dispatch:
         else:
             await self._attempts.end_here(job, attempt, Outcome.FAILED, answer.body.decode(errors="replace"))
 
-    def _lost_sight(self, worker: Worker, error: WorkerRefused) -> None:
-        self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
+    def _lost_sight(self, worker: Worker, unsent: Unsent) -> None:
+        self._mirror.believe(probed(worker, unsent.probe, time.time(), str(unsent.error)))
         self._reread(worker)
 
 

@@ -12,10 +12,12 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from gateway.domain.files.index import FileIndex
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Assigned, Attempt, Ended, Job, Outcome, Queued, Running, attempt_of, is_live
 from gateway.domain.placement import Placement, Waiting
 from gateway.domain.ports import ChangeFeed, Changes, FarmStore, NewPrompt
+from gateway.domain.transfers import Transfers
 from gateway.domain.workers import Worker
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.sharing import Shared
@@ -59,6 +61,8 @@ class Mirror:
         self.jobs: dict[PromptId, Job] = {}
         self.workers: dict[WorkerName, Worker] = {}
         self.home: WorkerName | None = None
+        self.inputs = FileIndex()
+        self.transfers = Transfers()
         self.live: dict[PromptId, Job] = {}
         self.accepted: dict[PromptId, Job] = {}
         self.cancelled: dict[PromptId, Job] = {}
@@ -139,6 +143,8 @@ class Mirror:
             seen, self.home = await self._farm.some(changes.workers)
             await self._see(seen, gone=changes.workers - seen.keys())
             self._news.workers |= changes.workers
+        if changes.files:
+            self.inputs.put(await self._feed.files(list(changes.files)))
         if changes.prompts:
             for id, job in (await self._feed.jobs(list(changes.prompts))).items():
                 self._put(id, job)
@@ -149,6 +155,7 @@ class Mirror:
         seen = await self._farm.workers()
         self.home = await self._farm.home()
         await self._see(seen, gone=self.workers.keys() - seen.keys())
+        self.inputs.replace(await self._feed.all_files())
         ids = await self._feed.all_ids()
         for id in self.jobs.keys() - set(ids):
             self._put(id, None)
@@ -167,6 +174,7 @@ class Mirror:
             self.workers[name] = worker
             self._placement.worker_seen(worker)
         self._catalogues.retain(worker.catalogue_digest for worker in self.workers.values())
+        self.transfers.retain(self.workers.keys())
 
     def _put(self, id: PromptId, job: Job | None) -> None:
         before = self.jobs.pop(id, None)
@@ -221,10 +229,17 @@ class Mirror:
 
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):
-            self._placement.waits(waiting_of(job), time.time())
+            waiting = waiting_of(job)
+            self._placement.waits(self._with_files(waiting, job) if job.files else waiting, time.time())
         elif (attempt := attempt_of(job)) is not None:
             since = job.state.since if isinstance(job.state, Assigned | Running) else time.time()
             self._placement.runs(waiting_of(job), attempt.worker, since)
+
+    def _with_files(self, waiting: Waiting, job: Job) -> Waiting:
+        """What its files cost where they are not yet. Outputs of others are not counted: their size is not known."""
+        known = {ref: kept for ref in job.files if (kept := self.inputs.get(ref)) is not None}
+        staged = self.transfers.staged({ref: kept.digest for ref, kept in known.items()})
+        return replace(waiting, staging=self.transfers.typical([kept.size for kept in known.values()]), staged=staged)
 
 
 def waiting_of(job: Job) -> Waiting:

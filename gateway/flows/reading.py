@@ -14,7 +14,7 @@ from gateway.domain.learning import Learner
 from gateway.domain.ports import NewPrompt
 from gateway.domain.shapes import work_of
 from gateway.domain.submission import Submission
-from gateway.domain.workflow import output_nodes, read
+from gateway.domain.workflow import files_of, output_nodes, read
 from gateway.flows.catalogues import Catalogues
 
 
@@ -37,6 +37,7 @@ class Reading:
             peer=caller.peer,
             demand=self.demand(submission, wishes.requires),
             body=posting.kept_body(submission, extra_data),
+            files=files_of(submission.graph, nodes),
             tail=posting.queue_tail(id, submission.graph, extra_data, outputs),
             secrets=secrets,
             priority=wishes.priority,

@@ -16,7 +16,6 @@ from typing import Any
 
 from gateway.domain import posting
 from gateway.domain.callers import Caller
-from gateway.domain.catalogue import Catalogue
 from gateway.domain.errors import CallerQueueFull, FarmQueueFull, NoWorker, PromptConflict, PromptRefused
 from gateway.domain.ids import WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
@@ -38,16 +37,17 @@ from gateway.domain.ports import (
 from gateway.domain.submission import Submission
 from gateway.domain.validation import Invalid, Valid, validate
 from gateway.domain.workers import Probe, Worker, probed
-from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent
+from gateway.domain.workflow import input_files
+from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Unstaged
 from gateway.flows.dispatch import confirm
 from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
+from gateway.flows.judging import judged, with_verdict
 from gateway.flows.mirror import Mirror, just_came
 from gateway.flows.reading import Reading
 
 log = logging.getLogger(__name__)
 
-_BIG = 500
 _NONE = Wishes()
 _DECISIONS = 8
 """How often a decision may be overtaken by another replica's before the prompt just waits in line."""
@@ -91,6 +91,8 @@ class Submit:
         if (node := submission.wedging_node) is not None:
             return self._wedging(submission, node)
         new = self._reading.prompt(submission, caller, wishes)
+        if new.files:
+            await self._attempts.staging.use(new.files)
         deadline = time.monotonic() + self._limits.patience
         while True:
             try:
@@ -151,23 +153,20 @@ class Submit:
         """On a free worker; None when somebody else is to be asked. An answer of "no" is kept in `refused`."""
         worker = self._mirror.workers[chosen.worker]
         attempt = Attempt(new.id, worker.name, new_attempt_id())
-        verdict = await judged(submission, worker.catalogue)
-        shown = _with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
-        self._placement.runs(just_came(new), worker.name, time.time())
-        try:
-            record = await self._store.accept_on(shown, attempt, self._mirror.waits)
-        except BaseException:
-            self._placement.gone(new.id, time.time())
-            raise
-        match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1):
+        shown, record = await self._accepted_on(new, submission, worker, attempt)
+        match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1, new.files):
             case Took(given, node_errors):
                 return await self._took(shown, record, worker, attempt, given, node_errors)
             case SaidNo(answer):
                 await self._store.drop(attempt, haunts=False)
                 refused[worker.name] = answer
-            case Unsent(error):
-                self._mirror.believe(probed(worker, Probe.REFUSED, time.time(), str(error)))
+            case Unsent(error) as unsent:
+                self._mirror.believe(probed(worker, unsent.probe, time.time(), str(error)))
                 await self._store.drop(attempt, haunts=False)
+            case Unstaged(error):
+                await self._store.drop(attempt, haunts=False)
+                self._placement.gone(new.id, time.time())
+                raise error
             case Unheard(error, crashed):
                 log.warning("prompt %s: %s did not answer: %s", new.id, worker.name, error)
                 probe = Probe.REFUSED if crashed else Probe.MISSED
@@ -177,6 +176,19 @@ class Submit:
                     return await self._hold(replace(shown, crashes=1))
         self._placement.gone(new.id, time.time())
         return None
+
+    async def _accepted_on(
+        self, new: NewPrompt, submission: Submission, worker: Worker, attempt: Attempt
+    ) -> tuple[NewPrompt, New]:
+        """On record before the worker is told, and as its node list lets it look."""
+        verdict = await judged(submission, worker.catalogue)
+        shown = with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
+        self._placement.runs(just_came(new), worker.name, time.time())
+        try:
+            return shown, await self._store.accept_on(shown, attempt, self._mirror.waits)
+        except BaseException:
+            self._placement.gone(new.id, time.time())
+            raise
 
     async def _took(
         self, new: NewPrompt, record: New, worker: Worker, attempt: Attempt, given: Any, node_errors: bytes
@@ -191,17 +203,19 @@ class Submit:
         able = [w for w in self._placement.able(new.demand) if self._inquire.counts_on(w)]
         if not able:
             return await self._nobody_can(new, submission)
-        verdicts = [await judged(submission, catalogue) for catalogue in {w.catalogue for w in able}]
+        named = input_files(submission.graph, self._reading.catalogues.nodes) if new.files else ()
+        there = await self._attempts.staging.there(named)
+        verdicts = [await judged(submission, catalogue, there) for catalogue in {w.catalogue for w in able}]
         up = [worker for worker in able if worker.answers]
         good = next((verdict for verdict in verdicts if isinstance(verdict, Valid)), None)
         if good is not None and not (good.doubtful and up):
-            return await self._hold(_with_verdict(new, submission, good))
+            return await self._hold(with_verdict(new, submission, good))
         if not up:
             return await self._hold(new)
         bad = [verdict for verdict in verdicts if isinstance(verdict, Invalid)]
         if good is None and not any(verdict.doubtful for verdict in bad):
             return Reply(400, json.dumps(bad[0].body()).encode())
-        return await self._ask(new if good is None else _with_verdict(new, submission, good), up)
+        return await self._ask(new if good is None else with_verdict(new, submission, good), up)
 
     async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
         labelled = self._labelled(new.demand.requires)
@@ -254,20 +268,6 @@ class Submit:
             return CallerQueueFull("queue_full", "Your queue is full", details=details, retry_after=after)
         self._recorder.refused("farm full")
         return FarmQueueFull("queue_full", "The queue is full", details="Try again later.", retry_after=after)
-
-
-async def judged(submission: Submission, catalogue: Catalogue | None) -> Valid | Invalid:
-    """The verdict by a worker's node list; a big graph is checked in a thread, for it may take half a second."""
-    nodes = catalogue.nodes if catalogue else {}
-    if len(submission.graph) < _BIG:
-        return validate(submission.graph, nodes, targets=submission.targets)
-    return await asyncio.to_thread(validate, submission.graph, nodes, targets=submission.targets)
-
-
-def _with_verdict(new: NewPrompt, submission: Submission, verdict: Valid) -> NewPrompt:
-    extra_data, _ = posting.split_secrets(submission.extra_data)
-    tail = posting.queue_tail(new.id, verdict.graph, extra_data, verdict.outputs)
-    return replace(new, tail=tail, node_errors=json.dumps(verdict.node_errors).encode())
 
 
 def _conflict(new: NewPrompt) -> PromptConflict:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.domain import transfers
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import AttemptId
 from gateway.domain.jobs import Accepted, Assigned, Attempt, Job, Outcome, Running
@@ -166,7 +167,8 @@ class Watch:
             return
         sight.look_at = now + _OWNER_LOOK
         owner = job.state.owner if isinstance(job.state, Accepted | Assigned) else ""
-        if now - sight.since < self.patience and await self.alive(owner):
+        patience = self.patience + (transfers.patience(self.mirror.inputs.size(job.files)) if job.files else 0.0)
+        if now - sight.since < patience and await self.alive(owner):
             return
         where = await self.attempts.whereabouts(worker, attempt.id)
         if isinstance(job.state, Accepted):

@@ -10,36 +10,29 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from gateway.adapters.blobs import ObjectBlobs, open_store
 from gateway.domain.errors import BlobsUnavailable, NotFound
+from tests.s3 import S3, s3_server
 
 pytestmark = pytest.mark.anyio
 MANY = 20 * 2**20
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The address of a server with a bucket."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    _, port = server.get_host_and_port()
-    url = f"http://127.0.0.1:{port}"
-    urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")).close()
-    yield url
-    server.stop()
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["folder", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectBlobs:
     if request.param == "folder":
         return ObjectBlobs(open_store((tmp_path / "blobs").as_uri()), "inputs")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    url = request.getfixturevalue("s3")
-    store = open_store(f"s3://bucket/{tmp_path.name}?endpoint={url}&allow_http=true&region=us-east-1")
-    return ObjectBlobs(store, "inputs")
+    server: S3 = request.getfixturevalue("s3")
+    for name, value in server.env.items():
+        monkeypatch.setenv(name, value)
+    return ObjectBlobs(open_store(server.bucket(tmp_path.name)), "inputs")
 
 
 async def stream(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ Difference = Literal[
     "own-frames",
     "own-count",
     "all-sockets",
+    "mask-original",
 ]
 
 DIFFERENCES: dict[Difference, str] = {
@@ -35,6 +36,7 @@ DIFFERENCES: dict[Difference, str] = {
     "post-view-metadata": "POST /view_metadata/{folder} works like the GET, as some documents show it",
     "own-frames": "a socket is told of its own prompts only, also what a node says to all",
     "own-count": "`queue_remaining` counts the prompts of the client; all only for one that never posted any",
+    "mask-original": "a mask over what is not there is a 400 that says so, and not a 200 with a name of no file",
     "all-sockets": "all sockets of one clientId are told everything, and closing one does not make another deaf",
 }
 

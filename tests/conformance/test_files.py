@@ -81,7 +81,7 @@ async def test_a_mask_without_its_original(client: Client) -> None:
     ref = json.dumps({"filename": fresh(), "type": "input"})
     name = fresh()
     answer = await upload(client, name, png((0, 0, 0, 77)), "/upload/mask", original_ref=ref)
-    assert answer.status == 200
+    assert answer.status == (400 if client.target.differs("mask-original") else 200)
     assert (await client.get("/view", filename=name, type="input")).status == 404
     assert (await upload(client, fresh(), png(), "/upload/mask")).status == 500
 
@@ -168,7 +168,7 @@ async def test_what_a_browser_would_run_is_not_served_as_that(client: Client) ->
     page = await client.get("/view", filename=html, type="input")
     drawing = await client.get("/view", filename=svg, type="input")
     assert page.headers["Content-Type"] == "application/octet-stream"
-    if client.target.is_new:
+    if client.target.is_new or client.target.is_gateway:
         assert page.headers["Content-Disposition"] == f'attachment; filename="{html}"'
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         assert drawing.headers["Content-Type"] == "application/octet-stream"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.catalogue import Pool
-from gateway.domain.union import merge, unite
+from gateway.domain.catalogue import Catalogue, Pool
+from gateway.domain.union import unite
 from tests.domain.catalogues import catalogue, info
 
 
@@ -17,6 +18,11 @@ def combo(options: list[Any], *, spelt_new: bool = False, **config: Any) -> list
 
 def loader(options: list[Any], *, spelt_new: bool = False, **more: Any) -> dict[str, Any]:
     return info({"name": combo(options, spelt_new=spelt_new, tooltip="t"), "steps": ["INT", {}]}, **more)
+
+
+def merge(catalogues: Sequence[Catalogue]) -> dict[str, Any]:
+    """As GET /object_info shows it."""
+    return {name: node.info for name, node in unite(catalogues).items()}
 
 
 def test_order_is_the_first_workers_then_the_others() -> None:

@@ -6,7 +6,7 @@ from gateway.domain.callers import Caller
 from gateway.domain.errors import NoWorker
 from gateway.domain.files import OutputFile
 from gateway.edge.callers import Callers
-from gateway.edge.view import Upload, View
+from gateway.edge.view import View
 from gateway.flows.outputs import Place
 from tests.edge.farm import Farm, gateway, told, up
 from tests.wire import Head, answering, exchange, nobody, worker
@@ -148,17 +148,3 @@ async def test_a_name_ends_neither_its_header_nor_its_quotes() -> None:
         head, _ = await view(Known(a, name=name), "/view?filename=a%22b%0D%0ASet-Cookie:%20c~a.png")
     assert head.get("content-disposition") == 'filename="a\\"b  Set-Cookie: c~a.png"'
     assert head.get("set-cookie") is None
-
-
-async def test_an_upload_goes_to_the_home_worker_or_nowhere() -> None:
-    upload = b"POST /upload/image HTTP/1.1\r\nHost: g\r\nContent-Length: 3\r\n\r\npng"
-    seen: list[Head] = []
-    async with worker(answering(B, seen=seen)) as b:
-        async with gateway(lambda wire: Upload(wire, Farm(up("b", b)))) as url:
-            _, body = await exchange(url, upload)
-        assert (body, seen.pop().line) == (b"b", "POST /upload/image HTTP/1.1")
-        for farm in (Farm(up("a", nobody()), up("b", b)), Farm()):
-            async with gateway(lambda wire, farm=farm: Upload(wire, farm)) as url:  # type: ignore[misc]
-                _, body = await exchange(url, upload)
-            assert told(body)[0] == "no_worker"
-    assert seen == []

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.errors import WorkerRefused, WorkerSilent
+from gateway.domain.workers import Probe
 from gateway.emulator.settings import EmulatorSettings
+from gateway.flows.attempts import Unsent
 from tests.farm import Client, emulated, failing, farm, picture, sleeping
 from tests.scripted import Scripted, fails_after, late, loses, resets_after, resets_unread
 from tests.servers import until
@@ -235,3 +238,8 @@ def in_order(*workers: Scripted) -> tuple[Scripted, Scripted]:
     """The one that runs something, and the other."""
     first, second = sorted(workers, key=lambda worker: not worker.running)
     return first, second
+
+
+def test_what_an_unsent_post_says_of_its_worker() -> None:
+    assert Unsent(WorkerRefused("no")).probe is Probe.REFUSED
+    assert Unsent(WorkerSilent("its files could not be brought")).probe is Probe.MISSED

@@ -10,7 +10,7 @@ import pytest
 from gateway.domain.bodies import Body
 from gateway.domain.errors import NoWorker
 from gateway.flows.flights import Flights
-from gateway.flows.united import United
+from gateway.flows.united import NoFarmFiles, United
 from tests.domain.catalogues import RECORDINGS, recorded
 from tests.flows.worker_reads import FakeReads
 from tests.servers import until
@@ -33,7 +33,7 @@ async def test_one_workers_nodes_are_told_as_it_tells_them(flights: Flights) -> 
     reads = FakeReads(a={})
     reads.knows("a", "X")
     object.__setattr__(reads.workers()[0], "catalogue", recorded())
-    body = await United(reads, flights, 1).all()
+    body = await United(reads, flights, 1, NoFarmFiles()).all()
     told = json.loads((RECORDINGS / "object_info_subset.json").read_text())
     assert json.loads(body.plain) == told
     assert body.plain == json.dumps(told).encode()
@@ -45,7 +45,7 @@ async def test_nodes_of_all_workers_are_one_answer(flights: Flights) -> None:
     reads = FakeReads(a={}, b={}, c={})
     reads.knows("a", "Both", "OnlyA", model=["x"])
     reads.knows("b", "Both", "OnlyB", model=["y", "x"])
-    united = United(reads, flights, 1)
+    united = United(reads, flights, 1, NoFarmFiles())
     assert nodes(await united.all()) == ["Both", "OnlyA", "Load", "OnlyB"]
     one = json.loads((await united.one("Load")).plain)
     assert one["Load"]["input"]["required"]["model"][0] == ["x", "y"]
@@ -54,8 +54,8 @@ async def test_nodes_of_all_workers_are_one_answer(flights: Flights) -> None:
 async def test_the_first_answer_waits_for_one_worker_but_not_for_ever(flights: Flights) -> None:
     reads = FakeReads(a={}, b={})
     with pytest.raises(NoWorker):
-        await United(reads, flights, 0.05).all()
-    united = United(reads, flights, 10)
+        await United(reads, flights, 0.05, NoFarmFiles()).all()
+    united = United(reads, flights, 10, NoFarmFiles())
     waiting = asyncio.create_task(united.all())
     await asyncio.sleep(0)
     reads.knows("b", "B")
@@ -66,7 +66,7 @@ async def test_the_first_answer_waits_for_one_worker_but_not_for_ever(flights: F
 async def test_a_newer_edition_is_made_behind_the_old_one(flights: Flights) -> None:
     reads = FakeReads(a={}, b={})
     reads.knows("a", "A")
-    united = United(reads, flights, 1)
+    united = United(reads, flights, 1, NoFarmFiles())
     first = await united.all()
     assert await united.all() is first
     single = await united.one("A")
@@ -81,7 +81,7 @@ async def test_a_newer_edition_is_made_behind_the_old_one(flights: Flights) -> N
     assert (await united.all()).etag != first.etag
     reads.leaves("b")
     await united.all()
-    await until(lambda: united._edition and len(united._edition.digests) == 1, "the worker's nodes are gone")
+    await until(lambda: united._edition and len(united._edition.base.digests) == 1, "the worker's nodes are gone")
     assert nodes(await united.all()) == ["A"]
     assert (await united.all()).etag == first.etag
 
@@ -89,7 +89,7 @@ async def test_a_newer_edition_is_made_behind_the_old_one(flights: Flights) -> N
 async def test_workers_that_answer_alike_cost_one_edition(flights: Flights) -> None:
     reads = FakeReads(a={}, b={})
     reads.knows("a", "A")
-    united = United(reads, flights, 1)
+    united = United(reads, flights, 1, NoFarmFiles())
     first = await united.all()
     reads.knows("b", "A")
     assert await united.all() is first

@@ -33,3 +33,18 @@ local function waits(waiting_key, load_key, waits_key, id, seq, caller, size)
         redis.call('INCR', waits_key)
     end
 end
+
+-- One name less for the bytes with this digest. Returns their blob when that was the last.
+local function one_name_less(blobs_key, digest)
+    local found = redis.call('HGET', blobs_key, digest)
+    if not found then return nil end
+    local entry = cjson.decode(found)
+    entry.names = entry.names - 1
+    if entry.names > 0 then
+        redis.call('HSET', blobs_key, digest, cjson.encode(entry))
+        return nil
+    end
+    redis.call('HDEL', blobs_key, digest)
+    redis.call('HINCRBY', blobs_key, 'bytes', -entry.size)
+    return entry.blob
+end

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from gateway.domain.files.index import Kept
+from gateway.domain.files.refs import FileRef
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.jobs import Job
 from gateway.domain.workers import Worker
@@ -22,6 +24,7 @@ class Changes:
     workers: frozenset[WorkerName]
     emptied: Mapping[WorkerName, bool] = field(default_factory=dict)
     """Workers that lost their models, and whether their node caches too."""
+    files: frozenset[FileRef] = frozenset()
     more: bool = False  # this is not yet all that there was
 
 
@@ -49,6 +52,12 @@ class ChangeFeed(Protocol):
         ...
 
     async def jobs(self, ids: Sequence[PromptId]) -> dict[PromptId, Job | None]: ...
+
+    async def files(self, refs: Sequence[FileRef]) -> dict[FileRef, Kept | None]: ...
+
+    async def all_files(self) -> dict[FileRef, Kept]:
+        """Every file that was uploaded and is kept."""
+        ...
 
     async def all_ids(self) -> list[PromptId]:
         """Of all prompts that are live or in the history."""

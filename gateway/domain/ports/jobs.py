@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from gateway.domain.callers import Caller
 from gateway.domain.demand import Demand
 from gateway.domain.files import OutputFile
+from gateway.domain.files.refs import FileRef
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
 from gateway.domain.jobs import Attempt, Outcome
 from gateway.domain.placement.estimates import NOTHING, Work
@@ -32,6 +33,7 @@ class NewPrompt:
     crashes: int = 0
     priority: int = 0
     work: Work = NOTHING
+    files: frozenset[FileRef] = frozenset()  # that its graph names
 
     @property
     def caller(self) -> str:

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from gateway.domain import media
 from gateway.emulator.folders import Outside, within
-from gateway.emulator.routes.view import guess, is_unsafe
 from gateway.emulator.worker import Worker
 
 
@@ -166,6 +166,6 @@ def _safe_headers(path: Path, root: Path) -> dict[str, str]:
     headers = {"X-Content-Type-Options": "nosniff"}
     if path == root / "user.css":
         return {**headers, "Content-Type": "text/css", "Content-Disposition": "inline"}
-    kind = guess(path.name)
-    kind = "application/octet-stream" if is_unsafe(kind) else kind
+    kind = media.content_type(path.name)
+    kind = "application/octet-stream" if media.is_dangerous(kind) else kind
     return {**headers, "Content-Type": kind, "Content-Disposition": "attachment"}
