@@ -21,6 +21,7 @@ from gateway.adapters.redis_inputs import RedisInputs
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.adapters.redis_keys import Keys
 from gateway.adapters.redis_lessons import RedisLessons
+from gateway.adapters.redis_outputs import RedisOutputs
 from gateway.adapters.redis_scripts import Scripts, translated
 from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
@@ -125,6 +126,7 @@ class _Store:
     feed: RedisFeed
     farm: RedisFarm
     inputs: RedisInputs
+    outputs: RedisOutputs
     events: RedisEvents
     lessons: RedisLessons
     replica: ReplicaId
@@ -144,7 +146,8 @@ def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -
     farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
     feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, run, keys, replica=replica)
     inputs, lessons = RedisInputs(redis, run, keys), RedisLessons(redis, keys)
-    return _Store(redis, jobs, feed, farm, inputs, events, lessons, replica)
+    outputs = RedisOutputs(redis, keys, ttl=settings.history_ttl)
+    return _Store(redis, jobs, feed, farm, inputs, outputs, events, lessons, replica)
 
 
 @asynccontextmanager
@@ -205,7 +208,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
     placement = _placement(settings, learner)
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
-    wrote = written(settings, jobs, farm, comfy, mirror)
+    wrote = written(settings, jobs, farm, store.outputs, session, comfy, mirror, tasks, recorder)
     files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
     attempts = Attempts(jobs, comfy, placement, recorder, pace, tries(settings), farm, wrote.outputs, files.staging)
     forecast, kept = Forecast(mirror, placement, learner, pace), RecordCache(jobs, settings.history_cache_bytes)
@@ -255,6 +258,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         Loop("learn", every=_UPKEEP_EVERY, tick=flows.learn.tick),
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
         Loop("keeping", every=_KEEPING_EVERY, tick=lambda: flows.inputs.keep(flows.tending.leads()), timeout=600),
+        Loop("sweep", every=_KEEPING_EVERY, tick=lambda: flows.written.sweep(flows.tending.leads()), timeout=600),
         Loop("lag", every=0.0, tick=metrics.measure_lag),
     ]
 
@@ -266,7 +270,7 @@ def _endpoints(settings: Settings, flows: _Flows, relay: Wire, ops: OpsRoutes) -
         queue=QueueRoutes(flows.query, flows.control, callers),
         jobs=JobRoutes(flows.query, flows.control),
         catalog=CatalogRoutes(flows.catalog),
-        view=flows.inputs.view(relay, View(relay, flows.homes, flows.written.outputs, callers)),
+        view=flows.inputs.view(relay, View(relay, flows.homes, flows.written.outputs, callers, flows.written.kept)),
         folders=FolderList(flows.written.folders, passthrough),
         upload=flows.inputs.upload(),
         mask=flows.inputs.mask(),

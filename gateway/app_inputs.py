@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import aiohttp
 from starlette.types import ASGIApp
 
-from gateway.adapters.blobs import ObjectBlobs, open_store
 from gateway.adapters.comfy_files import ComfyFiles
 from gateway.adapters.redis_inputs import RedisInputs
+from gateway.app_blobs import blobs
 from gateway.domain.ports import Recorder
 from gateway.domain.ports.relay import Wire
 from gateway.edge.kept import KeptView
@@ -53,12 +53,6 @@ class Inputs:
 
     def view(self, wire: Wire, otherwise: ASGIApp) -> KeptView:
         return KeptView(self.kept, wire, self.elsewhere.holder, otherwise, shared=self.shared)
-
-
-def blobs(settings: Settings, folder: str) -> ObjectBlobs:
-    """One folder of this farm's in the blob store: its prefix keeps farms apart that share a bucket."""
-    url = settings.blobs or str(settings.data_dir / "blobs")
-    return ObjectBlobs(open_store(url), f"{settings.prefix}/{folder}")
 
 
 def inputs(

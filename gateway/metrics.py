@@ -78,6 +78,7 @@ class Metrics:
         name = "comfygw_{}".format
         self.staged = Counter(name("staged_bytes_total"), "Bytes of input files sent to workers", registry=r)
         self.staging = Histogram(name("staging_seconds"), "One input file to a worker", buckets=_REQUEST, registry=r)
+        self.not_kept = Counter(name("outputs_not_kept_total"), "Outputs that could not be copied", registry=r)
 
     def request(self, route: str, seconds: float) -> None:
         """One request was answered. The label's own object is kept, for looking it up costs more than counting."""
@@ -155,6 +156,9 @@ class PrometheusRecorder:
     def switched(self, reason: str, seconds: float) -> None:
         self._metrics.switches.labels(reason).inc()
         self._metrics.switch_time.observe(seconds)
+
+    def not_kept(self) -> None:
+        self._metrics.not_kept.inc()
 
     def idle_gap(self, seconds: float) -> None:
         self._metrics.idle_gap.observe(max(0.0, seconds))

@@ -151,6 +151,10 @@ class Settings(BaseSettings):
     outputs: Literal["own", "shared"] = Field(
         "own", description="`shared` when all workers write into one output folder, on one disk."
     )
+    keep_outputs: bool = Field(False, description="Copy what prompts write into the blob store when they end.")
+    outputs_redirect: bool = Field(
+        False, description="Send clients to the blob store for kept outputs, where it gives out signed URLs."
+    )
     inputs_ttl: Seconds = Field(30 * 86400.0, description="How long an uploaded file that nobody uses is kept.")
     inputs_max_bytes: Size = Field(
         ByteSize(100 * 2**30), description="Bytes of uploaded files; over that, the least recently used go."

@@ -149,6 +149,15 @@ class Keys:
         """hash: what the farm calls this caller's newest file of a worker's name. Lives for history_ttl."""
         return self._key("file", hashlib.sha256(json.dumps([caller, *file]).encode()).hexdigest())
 
+    @property
+    def kept_blobs(self) -> str:
+        """zset: blobs of outputs → when they may be deleted. Permanent, bounded by what lives for history_ttl."""
+        return self._key("kept_blobs")
+
+    def kept(self, file: OutputFile) -> str:
+        """string: JSON, the blob of an output by its name in the farm. Lives for history_ttl."""
+        return self._key("kept", hashlib.sha256(json.dumps(file).encode()).hexdigest())
+
     def written(self, type: str) -> str:
         """zset: the farm's names of files at the top of a folder → when. Bounded; lives for history_ttl."""
         return self._key("written", type)
@@ -191,7 +200,7 @@ class Keys:
         return self._key("replica", id)
 
 
-_NAMES = ["version", "changes", "number", "waits", "live", "waiting", "load", "history", "workers", "home", "farm"]
-_NAMES += ["inputs", "inputs_used", "input_blobs"]
+_NAMES = ["version", "changes", "number", "waits", "live", "waiting", "load", "history", "workers", "home"]
+_NAMES += ["farm", "inputs", "inputs_used", "input_blobs", "kept_blobs"]
 PERMANENT = re.compile(r"\{[^}]*\}:(" + "|".join(_NAMES) + r"|held:.*)$")
 """Keys without a TTL; a job's hash is the one exception, while the job is live."""

@@ -7,6 +7,11 @@ from collections.abc import Iterable
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
+def written(text: str) -> bytes:
+    """A header's value as ComfyUI's server writes it, but for what would end the line."""
+    return "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text).encode("utf-8", "surrogateescape")
+
+
 def header(headers: RawHeaders, name: bytes) -> str | None:
     """The first of that (lowercase) name, as ComfyUI's server takes it."""
     return next((value.decode("latin-1") for key, value in headers if key == name), None)

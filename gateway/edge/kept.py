@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -17,10 +19,11 @@ from gateway.domain.ports.relay import Wire
 from gateway.domain.ranges import Unsatisfiable, http_date, is_since, wanted
 from gateway.domain.workers import Worker
 from gateway.edge.carry import Incoming, Until, carry, target_of
-from gateway.edge.headers import RawHeaders, header, matches
+from gateway.edge.headers import RawHeaders, header, matches, written
 from gateway.flows import pictures
 from gateway.flows.kept_files import KeptFiles
 
+Open = Callable[[int, int], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 Holder = Callable[[FileRef], Awaitable[Worker | None]]
 
 
@@ -70,45 +73,57 @@ class KeptView:
                 about = {"content-type": kind, "content-disposition": disposition(ref.name)}
                 await Response(data, headers=about)(scope, receive, send)
             else:
-                await self._stored(ref, kept, scope, send)
+                etag = f'"{kept.digest[:24]}-{kept.size:x}"'
+                file = Stored(ref.name, etag, kept.size, kept.at, self._opener(ref))
+                await send_stored(file, scope, send)
 
-    async def _stored(self, ref: FileRef, kept: Kept, scope: Scope, send: Send) -> None:
-        headers: RawHeaders = scope["headers"]
-        etag = f'"{kept.digest[:24]}-{kept.size:x}"'
-        age = [("etag", etag), ("last-modified", http_date(kept.at)), ("accept-ranges", "bytes")]
-        if _is_known(headers, etag, kept.at):
-            await _empty(304, age, send)
-            return
+    def _opener(self, ref: FileRef) -> Open:
+        return lambda start, end: self._files.open(ref, start, end)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is to be sent, and how a part of it is opened: from the first byte up to, not including, the last."""
+
+    name: str
+    etag: str
+    size: int
+    at: float
+    open: Open
+
+
+async def send_stored(file: Stored, scope: Scope, send: Send) -> None:
+    """Answer a GET or HEAD as ComfyUI does from its disk."""
+    headers: RawHeaders = scope["headers"]
+    age = [("etag", file.etag), ("last-modified", http_date(file.at)), ("accept-ranges", "bytes")]
+    if _is_known(headers, file.etag, file.at):
+        await _empty(304, age, send)
+        return
+    try:
+        part = wanted(_range(headers, file.etag, file.at), file.size)
+    except Unsatisfiable:
+        await _empty(416, [("content-range", f"bytes */{file.size}"), ("content-length", "0")], send)
+        return
+    start, end = part or (0, file.size)
+    about = [*view_headers(file.name, header(headers, b"sec-fetch-dest")), *age, ("content-length", str(end - start))]
+    if part:
+        about.append(("content-range", f"bytes {start}-{end - 1}/{file.size}"))
+    if scope["method"] == "HEAD":
+        await _empty(206 if part else 200, about, send)
+    else:
+        await _bytes(file, (start, end), 206 if part else 200, about, send)
+
+
+async def _bytes(file: Stored, part: tuple[int, int], status: int, about: list[tuple[str, str]], send: Send) -> None:
+    """What breaks off in the middle ends without its end, upon which the server cuts the connection."""
+    async with file.open(*part) as chunks:
+        await _start(status, about, send)
         try:
-            part = wanted(_range(headers, etag, kept.at), kept.size)
-        except Unsatisfiable:
-            await _empty(416, [("content-range", f"bytes */{kept.size}"), ("content-length", "0")], send)
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (BlobsUnavailable, NotFound):
             return
-        start, end = part or (0, kept.size)
-        about = [
-            *view_headers(ref.name, header(headers, b"sec-fetch-dest")),
-            *age,
-            ("content-length", str(end - start)),
-        ]
-        if part:
-            about.append(("content-range", f"bytes {start}-{end - 1}/{kept.size}"))
-        if scope["method"] == "HEAD":
-            await _empty(206 if part else 200, about, send)
-        else:
-            await self._bytes(ref, (start, end), 206 if part else 200, about, send)
-
-    async def _bytes(
-        self, ref: FileRef, part: tuple[int, int], status: int, about: list[tuple[str, str]], send: Send
-    ) -> None:
-        """What breaks off in the middle ends without its end, upon which the server cuts the connection."""
-        async with self._files.open(ref, *part) as chunks:
-            await _start(status, about, send)
-            try:
-                async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except (BlobsUnavailable, NotFound):
-                return
-            await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _is_known(headers: RawHeaders, etag: str, at: float) -> bool:
@@ -125,7 +140,7 @@ def _range(headers: RawHeaders, etag: str, at: float) -> str | None:
 
 
 async def _start(status: int, about: list[tuple[str, str]], send: Send) -> None:
-    raw = [(name.encode(), value.encode("utf-8")) for name, value in about]
+    raw = [(name.encode(), written(value)) for name, value in about]
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 

@@ -15,7 +15,8 @@ from gateway.domain.ports.relay import Homes, Wire
 from gateway.domain.workers import Worker
 from gateway.edge.callers import Callers
 from gateway.edge.carry import Incoming, carry, target_of
-from gateway.edge.headers import header
+from gateway.edge.headers import header, written
+from gateway.edge.kept_outputs import KeptOutputs
 from gateway.flows.outputs import Place
 
 _SAID = frozenset({b"content-disposition", b"x-content-type-options"})
@@ -29,11 +30,14 @@ class Finds(Protocol):
 class View:
     """A raw ASGI app: outputs by their names in the farm. Inputs are the home worker's."""
 
-    def __init__(self, wire: Wire, homes: Homes, outputs: Finds, callers: Callers) -> None:
+    def __init__(
+        self, wire: Wire, homes: Homes, outputs: Finds, callers: Callers, kept: KeptOutputs | None = None
+    ) -> None:
         self._wire = wire
         self._homes = homes
         self._outputs = outputs
         self._callers = callers
+        self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = asked(scope["query_string"])
@@ -43,6 +47,9 @@ class View:
         place = await self._outputs.find(query.file, self._callers.of(scope))
         if place is None:
             raise NotShown
+        if place.kept and self._kept and not (query.converted and place.workers):
+            await self._kept.send(place.name, place.kept, query, scope, receive, send)
+            return
         showing = _Showing(place.name, header(scope["headers"], b"sec-fetch-dest"), query.converted, send)
         await _any(self._wire, place.workers, query.target(place.file), scope, receive, showing.send)
 
@@ -71,12 +78,7 @@ class _Showing:
         if not dangerous:
             ours = {"content-disposition": disposition(self._name), "x-content-type-options": "nosniff"}
         kept = [row for row in told if row[0].lower() not in (_JUDGED if dangerous else _SAID)]
-        return [*kept, *((name.encode(), _header(value)) for name, value in ours.items())]
-
-
-def _header(text: str) -> bytes:
-    """As ComfyUI's server writes it, but for what would end the line."""
-    return "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text).encode("utf-8", "surrogateescape")
+        return [*kept, *((name.encode(), written(value)) for name, value in ours.items())]
 
 
 async def _any(

@@ -173,7 +173,8 @@ class Attempts:
                 return
         outcome = records.outcome_of(record)
         public = records.public(record, job, attempt.id)
-        await self._outputs.ended(job, worker, public)
+        if not await self._outputs.ended(job, attempt, worker, public):
+            return
         told = lesson_of(record, job.work)
         if await self._finish(job, attempt, outcome, public, told.dump() if told else ""):
             self._recorder.ended(outcome, records.ran_seconds(record), job.attempts)

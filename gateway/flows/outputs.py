@@ -20,11 +20,13 @@ from gateway.domain.files import (
     rename_output,
     rename_record,
 )
+from gateway.domain.files.index import Kept
 from gateway.domain.frames import Frame, Kind
 from gateway.domain.ids import WorkerName
-from gateway.domain.jobs import Job
+from gateway.domain.jobs import Attempt, Job
 from gateway.domain.ports import JobStore
 from gateway.domain.workers import Worker
+from gateway.flows.keep_outputs import Keeps
 from gateway.flows.lives import Disks
 from gateway.flows.mirror import Mirror, until
 
@@ -39,25 +41,33 @@ class Place:
     """In the farm."""
     file: OutputFile
     workers: Sequence[Worker]
+    kept: Kept | None = None
+    """Where the farm has a copy of its own."""
 
 
 class Outputs:
     """`shared`: all workers write into one output folder."""
 
-    def __init__(self, store: JobStore, mirror: Mirror, disks: Disks, *, shared: bool) -> None:
+    def __init__(self, store: JobStore, mirror: Mirror, disks: Disks, keeps: Keeps, *, shared: bool) -> None:
         self._store = store
         self._mirror = mirror
         self._disks = disks
+        self._keeps = keeps
         self._shared = shared
 
-    async def ended(self, job: Job, worker: Worker, record: dict[str, Any]) -> None:
-        """Make a worker's record the farm's, in place, and remember whose files are in it."""
+    async def ended(self, job: Job, attempt: Attempt, worker: Worker, record: dict[str, Any]) -> bool:
+        """Make a worker's record the farm's, in place, and remember whose files are in it. False while they are copied:
+        then it is not to be shown yet, and this to be asked again."""
         written = files_in(record.get("outputs"))
         lives = await self._disks.of(worker.name).ended(worker, {file.type for file in written})
         names = self._names(worker.name, lives)
         rename_record(record, names)
         known = {file: names.of(file.type, file.filename) for file in written}
+        copies = {file: file._replace(filename=name) for file, name in known.items()}
+        if not await self._keeps.copied(attempt.id, worker, copies):
+            return False
         await self._store.note_files(Caller(job.client_id, job.peer), known)
+        return True
 
     async def renamed(self, worker: WorkerName, frame: Frame) -> Frame:
         """A frame of this worker with its files by the farm's names."""
@@ -78,17 +88,28 @@ class Outputs:
         none, and NoWorker when it cannot be told at the moment."""
         await self._mirror.fresh()
         if self._shared and file.type == "output":
-            return Place(file.filename, file, self._up())
-        name, found = file.filename, bare(file.filename, self._mirror.workers)
-        if found is None:
-            name = await self._store.noted(caller, file) or ""
-            found = bare(name, self._mirror.workers)
-        if found is None:
+            return Place(file.filename, file, self._up(), await self._keeps.find(file))
+        name, found, kept = await self._named(file)
+        if found is None and kept is None:
+            named = await self._store.noted(caller, file)
+            name, found, kept = await self._named(file._replace(filename=named or ""))
+        own = file._replace(filename=found.filename if found else name)
+        if kept is not None:
+            return Place(name, own, self._with(found, file.type), kept)
+        if found is None or (await self._lives(found, file.type)).of(file.type) != found.life:
             return None
-        lives = await self._lives(found, file.type)
-        if lives.of(file.type) != found.life:
-            return None
-        return Place(name, file._replace(filename=found.filename), [self._mirror.workers[found.worker]])
+        return Place(name, own, [self._mirror.workers[found.worker]])
+
+    async def _named(self, file: OutputFile) -> tuple[str, Bare | None, Kept | None]:
+        kept = await self._keeps.find(file) if file.filename else None
+        return file.filename, bare(file.filename, self._mirror.workers), kept
+
+    def _with(self, found: Bare | None, type: str) -> list[Worker]:
+        """The worker that has it still, if that is known without waiting."""
+        worker = self._mirror.workers.get(found.worker) if found else None
+        if worker is None or found is None or not worker.answers or worker.lives is None:
+            return []
+        return [worker] if worker.lives.of(type) == found.life else []
 
     def _names(self, worker: WorkerName, lives: Lives) -> Names:
         return Names(worker, lives, shared=self._shared, workers=self._mirror.workers)

@@ -27,6 +27,10 @@ class Recorder(Protocol):
 
     def idle_gap(self, seconds: float) -> None: ...
 
+    def not_kept(self) -> None:
+        """An output could not be copied."""
+        ...
+
     def staged(self, size: int, seconds: float) -> None:
         """A file was sent to a worker."""
         ...
