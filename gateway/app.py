@@ -217,7 +217,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
-        submit=submit(settings, jobs, comfy, mirror, placement, reading, attempts, forecast, recorder),
+        submit=submit(settings, jobs, comfy, mirror, placement, reading, attempts, forecast, recorder, tasks),
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),

@@ -11,6 +11,7 @@ from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
 from gateway.flows.mirror import Mirror
 from gateway.flows.reading import Reading
+from gateway.flows.sharing import Tasks
 from gateway.flows.submit import Submit
 from gateway.metrics import PrometheusRecorder
 from gateway.settings import Settings
@@ -36,6 +37,7 @@ def submit(
     attempts: Attempts,
     forecast: Forecast,
     recorder: PrometheusRecorder,
+    tasks: Tasks,
 ) -> Submit:
     inquire = Inquire(jobs, comfy, mirror, reading.catalogues, attempts, grace=settings.worker_grace)
-    return Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, _limits(settings))
+    return Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, tasks, _limits(settings))

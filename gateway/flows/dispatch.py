@@ -47,8 +47,13 @@ class Dispatch:
         self._recorder = recorder
         self._leads = leads
         self._reread = reread
+        self._asked: dict[Attempt, Chosen] = {}  # claims that the store has not answered
 
     async def tick(self) -> None:
+        if self._asked:
+            await self._mirror.fresh()
+        for attempt, asked in list(self._asked.items()):
+            await self._take(attempt, asked, 0.0)  # it may have been made, and then nobody else would post it
         lost: set[str] = set()
         while self._leads():
             began = time.perf_counter()
@@ -62,12 +67,18 @@ class Dispatch:
             await self._mirror.fresh()
 
     async def _claim(self, chosen: Chosen, decided: float) -> bool:
-        job, worker = self._mirror.jobs.get(chosen.id), self._mirror.workers.get(chosen.worker)
-        if job is None or worker is None:
+        if chosen.id not in self._mirror.jobs or chosen.worker not in self._mirror.workers:
             return False
         attempt = Attempt(chosen.id, chosen.worker, new_attempt_id())
+        self._asked[attempt] = chosen
+        return await self._take(attempt, chosen, decided)
+
+    async def _take(self, attempt: Attempt, chosen: Chosen, decided: float) -> bool:
+        """Claim it, and post it if that was won; asked again, a claim gives the same answer."""
         won = await self._store.claim(attempt, json.dumps(explained(chosen)))
-        if not isinstance(won, Won):
+        del self._asked[attempt]
+        job, worker = self._mirror.jobs.get(attempt.prompt), self._mirror.workers.get(attempt.worker)
+        if not isinstance(won, Won) or job is None or worker is None:
             return False
         now = time.time()
         self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))

@@ -16,7 +16,14 @@ from typing import Any
 
 from gateway.domain import posting
 from gateway.domain.callers import Caller
-from gateway.domain.errors import CallerQueueFull, FarmQueueFull, NoWorker, PromptConflict, PromptRefused
+from gateway.domain.errors import (
+    CallerQueueFull,
+    FarmQueueFull,
+    NoWorker,
+    PromptConflict,
+    PromptRefused,
+    StoreUnavailable,
+)
 from gateway.domain.ids import WorkerName, new_attempt_id
 from gateway.domain.jobs import Attempt
 from gateway.domain.labels import Wishes, refused
@@ -45,6 +52,7 @@ from gateway.flows.inquire import Inquire
 from gateway.flows.judging import judged, with_verdict
 from gateway.flows.mirror import Mirror, just_came
 from gateway.flows.reading import Reading
+from gateway.flows.sharing import Tasks, insisting
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +79,7 @@ class Submit:
         inquire: Inquire,
         forecast: Forecast,
         recorder: Recorder,
+        tasks: Tasks,
         limits: Limits,
     ) -> None:
         self._store = store
@@ -81,6 +90,7 @@ class Submit:
         self._inquire = inquire
         self._forecast = forecast
         self._recorder = recorder
+        self._tasks = tasks
         self._limits = limits
 
     async def __call__(self, submission: Submission, caller: Caller, wishes: Wishes = _NONE) -> Reply:
@@ -186,9 +196,17 @@ class Submit:
         self._placement.runs(just_came(new), worker.name, time.time())
         try:
             return shown, await self._store.accept_on(shown, attempt, self._mirror.waits)
-        except BaseException:
+        except BaseException as lost:
             self._placement.gone(new.id, time.time())
+            if isinstance(lost, StoreUnavailable):
+                self._tasks.start(self._undo(attempt), f"undo {new.id}")
             raise
+
+    async def _undo(self, attempt: Attempt) -> None:
+        """The answer of `accept_on` was lost: it may hold the worker's slot, for a client that was refused."""
+        async for again in insisting():
+            with again:
+                await self._store.drop(attempt, haunts=False)
 
     async def _took(
         self, new: NewPrompt, record: New, worker: Worker, attempt: Attempt, given: Any, node_errors: bytes

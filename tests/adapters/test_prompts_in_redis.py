@@ -411,6 +411,7 @@ def named(now: Mapping[str, Any], prefix: str) -> set[str]:
     return {key.removeprefix(prefix) for key in now if key.startswith(prefix)}
 
 
+@pytest.mark.timeout(300)  # ten seconds of work, which a busy machine may take its time for
 def test_prompts_survive_whatever_happens_in_whatever_order(state: str) -> None:
     class Here(Prompts):
         url = state

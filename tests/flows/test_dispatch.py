@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.emulator.settings import EmulatorSettings
 from tests.farm import Client, emulated, farm, picture, sleeping
+from tests.lossy import lossy
 from tests.scripted import Scripted
 from tests.servers import until
 
@@ -98,6 +100,30 @@ async def test_why_it_waits_is_told(state: str, scripted_worker: Scripted, secon
         assert told["workers"] == {"w0": "busy", "w1": "node class ProbeSleep is not installed"}
         assert "ProbeSleep" in told["needs"]["classes"]
         assert (await client.job(first))["position"] == 0
+
+
+@pytest.mark.parametrize("operation", ["claim", "accept"])
+async def test_a_worker_whose_claim_was_not_answered_is_not_lost(
+    state: str, short_path: Path, scripted_worker: Scripted, operation: str
+) -> None:
+    """The state goes away for longer than a call is tried, just when it has noted the claim."""
+    async with lossy(state, short_path) as way, farm(way.url, scripted_worker) as gateway:
+        client = gateway.client()
+        first = await client.submit(sleeping())
+        if operation == "claim":
+            await client.submit(picture(), prompt_id="the-next")
+            way.lose(operation)
+        scripted_worker.finish()
+        if operation == "accept":
+            await client.ended(first)
+            way.lose(operation)
+            assert (await client.post(picture())).status == 503
+        await until(way.lost.is_set, "the answer is lost")
+        await asyncio.sleep(2)  # longer than redis-py tries
+        await way.back()
+        if operation == "accept":
+            await until(lambda: client.post(picture(), prompt_id="the-next"), "it is back")
+        await until(lambda: "the-next" in scripted_worker.prompts(), "the worker has it", timeout=20)
 
 
 async def _runs(client: Client, id: str) -> bool:
