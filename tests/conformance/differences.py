@@ -24,7 +24,7 @@ Difference = Literal[
 
 DIFFERENCES: dict[Difference, str] = {
     "reused-id": "a prompt_id sent again with another prompt is 409; with the same prompt it runs once",
-    "one-disk": "each worker has its own files still: names count per worker, an output is an input only there",
+    "one-disk": "names of outputs count per worker",
     "farm-names": "outputs are `stem~worker.ext`, and paths of the worker are taken out",
     "nosniff": "/view says nosniff, and gives out what a browser would run as an attachment, whatever the version",
     "get-interrupt": "GET /interrupt works like the POST, as some documents show it",

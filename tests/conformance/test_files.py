@@ -54,8 +54,7 @@ async def test_an_upload_into_a_subfolder_and_of_a_type(client: Client) -> None:
     name = fresh()
     told = (await upload(client, name, png(), subfolder="a/b", type="temp")).json
     assert told == {"name": name, "subfolder": "a/b", "type": "temp"}
-    if not client.target.differs("one-disk"):
-        assert (await client.get("/view", filename=name, type="temp", subfolder="a/b")).status == 200
+    assert (await client.get("/view", filename=name, type="temp", subfolder="a/b")).status == 200
     assert (await client.get("/view", filename=name, type="input", subfolder="a/b")).status == 404
 
 
@@ -192,8 +191,6 @@ async def test_an_upload_goes_into_a_prompt(client: Client) -> None:
 
 
 async def test_a_result_goes_into_the_next_prompt(client: Client) -> None:
-    if client.target.differs("one-disk"):
-        pytest.skip("the next prompt may run on another worker")
     [file] = files(await client.run(picture(color=0x0A0B0C)))
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": f"{file['filename']} [output]"}},

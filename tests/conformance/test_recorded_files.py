@@ -23,7 +23,7 @@ async def test_uploads_and_views_replay_through_the_gateway(state: str, tmp_path
                 if entry["http"].get("data") == "<form>":
                     entry = {**entry, "http": {**entry["http"], "data": form(entry["note"])}}
                 if entry["note"] == "the original is not there":
-                    entry |= {"status": 400, "headers": {"Content-Type": "application/json"}, "body": {}}
+                    entry |= {"status": 400, "headers": {"Content-Type": "application/json; charset=utf-8"}, "body": {}}
                 await replay.step(index, entry)
         client = whole.client()
         for _ in range(2):
