@@ -44,9 +44,9 @@ def tenders(
 
     def tender(name: WorkerName) -> Tender:
         observer = Observer(comfy, farm, catalogues, rhythm, lambda: len(mirror.on(name)))
-        watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, forgotten)
         relay = Relay(name, mirror, clients)
-        relay.renamed = written.outputs.renamed
+        relay.renamed, relay.on_over = written.outputs.renamed, jobs.over
+        watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, lambda: relay.last_heard, forgotten)
         return Tender(name, mirror, observer, watch, relay, events, written.disks.of(name))
 
     return tender

@@ -148,6 +148,12 @@ class Scripted:
         self._advance()
         return id
 
+    def over(self) -> str:
+        """Says that what runs has ended, before its record is put away as `finish` does; returns its id."""
+        id, item = next(iter(self.running.items()))
+        self._say(item[3].get("client_id"), "execution_success", {"prompt_id": id, "timestamp": 1})
+        return id
+
     async def tell(self, *frames: str | bytes, id: str | None = None) -> None:
         """Says this to the owner of what runs, or of the running prompt named; to all when nothing runs."""
         owner = self.running[id or next(iter(self.running))][3].get("client_id") if self.running else None

@@ -112,6 +112,11 @@ class RedisJobs:
         keys = [k.version, k.changes, k.job(attempt.prompt)]
         return bool(await self._run("started", keys, [attempt.prompt, attempt.id]))
 
+    async def over(self, attempt: Attempt) -> bool:
+        k = self._keys
+        keys = [k.version, k.changes, k.job(attempt.prompt), k.held(attempt.worker)]
+        return bool(await self._run("over", keys, [attempt.prompt, attempt.id]))
+
     async def requeue(
         self,
         attempt: Attempt,

@@ -138,7 +138,8 @@ class Keys:
         return self.secrets + id
 
     def held(self, worker: WorkerName) -> str:
-        """hash: attempt → prompt_id, the slots of a worker that are taken. Permanent while there are any."""
+        """hash: attempt → prompt_id, the slots of a worker that are taken; → "" once it is over there, until its record
+        is read. Permanent while there are any."""
         return self.held_by + worker
 
     def buried(self, worker: WorkerName) -> str:

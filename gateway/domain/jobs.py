@@ -101,6 +101,7 @@ class Job:
     priority: int = 0  # -100 to 100, a higher one first
     hard: bool = False  # `front` or an explicit `number`: its place among its client's prompts is meant
     interrupting: bool = False
+    over: bool = False  # its worker has said that it ended, and holds no slot for it; the record is still to be read
     refused_by: frozenset[WorkerName] = frozenset()  # workers that said no to it after its client had a 200
     tail: bytes = b""  # the rest of its /queue item after the number; empty once it has ended
     reasons: str = ""  # JSON object: why the worker it is on was taken

@@ -6,7 +6,6 @@ an end finds the record, whichever replica saw it happen, and an end that no soc
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -21,6 +20,7 @@ from gateway.domain.outbox import Item
 from gateway.domain.records import last_event, story
 from gateway.domain.untold import Untold
 from gateway.flows.connection import Connection, Room
+from gateway.flows.ends import Ends
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
 from gateway.flows.sharing import insisting
@@ -53,7 +53,8 @@ class Clients:
         self.went: Callable[[ClientId], None] = lambda _: None
         self.elsewhere: Callable[[ClientId], object] = lambda _: False  # whether another replica has this client
         self.untold = Untold()
-        self._ended: asyncio.Queue[Job] = asyncio.Queue()
+        self._ends = Ends(lambda id: id in mirror.live)
+        self.told = self._ends.told
         self._farm_told = -1
 
     def __len__(self) -> int:
@@ -170,7 +171,7 @@ class Clients:
                 continue
             if after is not None and isinstance(after.state, Ended) and after.state.outcome is not Outcome.CANCELLED:
                 if before is None or not isinstance(before.state, Ended):
-                    self._ended.put_nowait(after)
+                    self._ends.put(after)
                 continue
             if after is not None and isinstance(after.state, Queued):
                 self._now.pop(job.id, None)
@@ -179,16 +180,16 @@ class Clients:
     async def run(self) -> None:
         """Tell ends, one after the other."""
         while True:
-            job = await self._ended.get()
-            if job.client_id not in self._by_id:
-                self.untold.note(job, time.time())
-                continue
-            try:
-                async for again in insisting():
-                    with again:
-                        await self._tell_end(job)
-            except StoreUnavailable:
-                log.exception("the end of prompt %s could not be told", job.id)
+            async with self._ends.next() as job:
+                if job.client_id not in self._by_id:
+                    self.untold.note(job, time.time())
+                    continue
+                try:
+                    async for again in insisting():
+                        with again:
+                            await self._tell_end(job)
+                except StoreUnavailable:
+                    log.exception("the end of prompt %s could not be told", job.id)
 
     async def tick(self) -> None:
         """Tell ends that were left to a replica that died; and the farm's count, if it has changed, to clients that
@@ -208,7 +209,7 @@ class Clients:
         """Unless another replica has the client too: that one has told it, or is silent and will be forgotten."""
         if client_id in self.untold and not self.elsewhere(client_id):
             for job in self.untold.take(client_id, time.time()):
-                self._ended.put_nowait(job)
+                self._ends.put(job)
 
     async def _tell_end(self, job: Job) -> None:
         assert isinstance(job.state, Ended)

@@ -231,6 +231,8 @@ class Mirror:
         if isinstance(job.state, Queued):
             waiting = waiting_of(job)
             self._placement.waits(self._with_files(waiting, job) if job.files else waiting, time.time())
+        elif job.over:
+            self._placement.gone(job.id, time.time())
         elif (attempt := attempt_of(job)) is not None:
             since = job.state.since if isinstance(job.state, Assigned | Running) else time.time()
             self._placement.runs(waiting_of(job), attempt.worker, since)

@@ -39,6 +39,8 @@ class Observer:
     rhythm: Rhythm
     ours: Callable[[], int]  # how many of our prompts are on it
     clock: Callable[[], float] = time.monotonic
+    polls: int = 0
+    """How often its queue was read."""
     _due: dict[str, float] = field(default_factory=dict)
     _published: Worker | None = None
     _foreign_before: bool = False
@@ -89,6 +91,7 @@ class Observer:
             return self._reseen(worker, probed(worker, Probe.REFUSED, time.time(), str(error)))
         except WorkerError as error:
             return self._reseen(worker, probed(worker, Probe.MISSED, time.time(), str(error)))
+        self.polls += 1
         slow = self.clock() - began > self.rhythm.slow_answer
         seen = probed(worker, Probe.SLOW if slow else Probe.GOOD, time.time(), "slow to answer" if slow else "")
         foreign = self._confirmed(worker, max(0, remaining - max(ours, self.ours())))

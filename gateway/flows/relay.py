@@ -7,6 +7,7 @@ once that is stored (flows/clients.py); an end that is heard only makes the watc
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from contextlib import suppress
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.frames import Frame, Kind, parse
 from gateway.domain.ids import AttemptId, WorkerName
-from gateway.domain.jobs import Job
+from gateway.domain.jobs import Attempt, Job
 from gateway.flows.clients import Clients
 from gateway.flows.mirror import Mirror
 
@@ -28,6 +29,10 @@ async def _as_it_is(_: WorkerName, frame: Frame) -> Frame:
     return frame
 
 
+async def _keeps(_: Attempt) -> bool:
+    return False
+
+
 class Relay:
     """Hearing for one worker; `run` carries on what was heard, in order."""
 
@@ -35,22 +40,29 @@ class Relay:
         self._worker = worker
         self._mirror = mirror
         self._clients = clients
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[tuple[Frame, int]] = deque()  # each with what the worker had to do just then
         self._bell = asyncio.Event()
         self._running: AttemptId | None = None
         self._strangers: OrderedDict[AttemptId, None] = OrderedDict()
         self._under: dict[str, set[AttemptId]] = {}
+        self._before: Job | None = None  # over, and perhaps not told yet
+        self._remaining = 0  # what the worker's last `status` says it has
         self.on_end: Callable[[str | None], None] = lambda _: None
+        self.on_over: Callable[[Attempt], Awaitable[bool]] = _keeps
         self.on_stranger: Callable[[str], None] = lambda _: None
         self.renamed: Callable[[WorkerName, Frame], Awaitable[Frame]] = _as_it_is  # with files by the farm's names
         self.last_status = time.monotonic()
+        self.last_heard = -math.inf
+        """When the worker said anything; at no time while it is not connected."""
 
     def frame(self, raw: str | bytes) -> None:
         frame = parse(raw)
+        self.last_heard = time.monotonic()
         if frame.kind is Kind.STATUS:
-            self.last_status = time.monotonic()
+            self.last_status = self.last_heard
+            self._remaining = _remaining(frame)
         elif len(self._frames) < _WAITING_AT_MOST:
-            self._frames.append(frame)
+            self._frames.append((frame, self._remaining))
             self._bell.set()
 
     def connected(self) -> None:
@@ -59,6 +71,7 @@ class Relay:
 
     def lost(self) -> None:
         self._running = None
+        self.last_heard = -math.inf
         self.on_end(None)
 
     def needs(self, sid: str) -> bool:
@@ -76,24 +89,43 @@ class Relay:
             await self._bell.wait()
             self._bell.clear()
             while self._frames:
-                await self._take(self._frames.popleft())
+                await self._take(*self._frames.popleft())
 
-    async def _take(self, frame: Frame) -> None:
+    async def _take(self, frame: Frame, remaining: int) -> None:
         attempt = frame.attempt or self._running
         if frame.kind is Kind.START:
             self._running = frame.attempt
         job = await self._job(attempt) if attempt else None
+        if frame.kind is Kind.START and job is not None:
+            await self._after_the_one_before(job)
         if self._running is None and job is not None:
             self._running = attempt  # its start was not heard; what has no id belongs to it all the same
         if frame.idle or frame.kind.ends:
             if frame.idle:
                 self._running = None
+            elif job is not None:
+                await self._over(job, attempt, remaining)
             await self._clients.flush()
             self.on_end(attempt)
         elif job is not None:
             self._clients.frame(job, await self.renamed(self._worker, frame))
         elif attempt is None and frame.kind is Kind.CUSTOM:
             self._clients.broadcast(await self.renamed(self._worker, frame))
+
+    async def _over(self, job: Job, attempt: AttemptId | None, remaining: int) -> None:
+        """Its slot is free from now on, unless the worker has more to do: perhaps what the prompt put there itself."""
+        held = next((held for _, held in self._mirror.on(self._worker) if held.id == attempt), None)
+        if held is None or remaining > 1:
+            return
+        with suppress(StoreUnavailable):
+            if await self.on_over(held):
+                self._before = job
+
+    async def _after_the_one_before(self, job: Job) -> None:
+        """The worker ran one after the other, and their client is told so, though the first one's end takes longer."""
+        before, self._before = self._before, None
+        if before is not None and before.client_id == job.client_id:
+            await self._clients.told(before.id)
 
     async def _job(self, attempt: AttemptId) -> Job | None:
         """Whose attempt it is. One that is not known yet may just have been posted by another replica."""
@@ -109,3 +141,10 @@ class Relay:
 
     def _known(self, attempt: AttemptId) -> Job | None:
         return self._mirror.holder(self._worker, attempt)
+
+
+def _remaining(status: Frame) -> int:
+    try:
+        return int(status.data["status"]["exec_info"]["queue_remaining"])
+    except (KeyError, TypeError, ValueError):
+        return 0

@@ -88,7 +88,10 @@ class Tender:
                 await self._bell.wait()
 
     async def _look(self, worker: Worker, listening: Listening) -> float:
+        polls = self._observer.polls
         seen = await self._observer.look(replace(worker, sid=listening.sid, lives=self._disk.lives))
+        if polls != self._observer.polls and seen.remaining < self._running():
+            self._watch.hurry()
         if seen != worker:
             self._mirror.believe(seen)
         if isinstance(seen.liveness, Suspect) and seen.liveness.misses:
@@ -126,6 +129,10 @@ class Tender:
                     self._bell.set()
             except GatewayError as error:
                 log.info("worker %s: its disk was not looked at: %s", self._name, error)
+
+    def _running(self) -> int:
+        """How many of our prompts it has to have."""
+        return sum(1 for job, _ in self._mirror.on(self._name) if _taken(job) and not job.over)
 
     def _note(self) -> None:
         now = time.monotonic()

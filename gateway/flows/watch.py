@@ -27,6 +27,8 @@ _FIRST_LOOK = 0.1
 _LAST_LOOK = 2.0
 _BLIND_LOOK = 1.0
 _DEEP_EVERY = 10.0
+_SILENT = 10.0
+_NEWS_TAKES = 0.5
 _INTERRUPT_AGAIN = 3.0
 _ANSWER_TIMEOUT = 10.0
 _OWNER_LOOK = 1.0
@@ -54,6 +56,7 @@ class Watch:
     attempts: Attempts
     children: Children
     alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
+    heard: Callable[[], float]  # when the worker's socket said anything; -inf while there is none
     patience: float  # seconds after which even a living replica has forgotten the prompt that it was posting
     clock: Callable[[], float] = time.monotonic
     blind: bool = False  # nothing is heard of this worker: what runs there is read every second
@@ -118,20 +121,27 @@ class Watch:
             self._early.clear()
         if now < sight.look_at:
             return
-        rarest = _BLIND_LOOK if self.blind else _LAST_LOOK
-        sight.look_at = now + min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
+        sight.look_at = now + (self._pause(job, sight, now) if sight.look_at else _FIRST_LOOK)
         if job.interrupting and now >= sight.interrupt_at:
             sight.interrupt_at = now + _INTERRUPT_AGAIN
             await self.attempts.take_back(worker, attempt.id)
         record = await self.comfy.history(worker.url, attempt.id)
         remaining = await self.comfy.remaining(worker.url, _ANSWER_TIMEOUT)
         if record is not None:
-            if remaining:
+            if remaining > self._others(worker, attempt):
                 await self.children.adopt(worker)
             await self._end(job, attempt, record, worker)
         elif now >= sight.deep_at or not remaining:
             sight.deep_at = now + _DEEP_EVERY
             await self._find(job, attempt, worker)
+
+    def _pause(self, job: Job, sight: _Sight, now: float) -> float:
+        """Seconds to the next look. A worker that tells what it does is only asked when it has been silent for long."""
+        told = isinstance(job.state, Running) and self.heard() > sight.since - _NEWS_TAKES
+        if told and not (self.blind or job.interrupting or job.over):
+            return max(_FIRST_LOOK, self.heard() + _SILENT - now)
+        rarest = _BLIND_LOOK if self.blind else _LAST_LOOK
+        return min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
 
     async def _find(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         where = await self.attempts.whereabouts(worker, attempt.id)
@@ -148,6 +158,10 @@ class Watch:
         await self.attempts.end(job, attempt, record, worker)
         await self.mirror.fresh()  # so that the next look does not read the record once more
 
+    def _others(self, worker: Worker, attempt: Attempt) -> int:
+        """How many of our prompts are on the worker besides this one."""
+        return sum(1 for job, other in self.mirror.on(worker.name) if other.id != attempt.id and _posted(job))
+
     async def _bereaved(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         """Its worker is down. The crash is charged to what ran there, not to what waited behind others."""
         if isinstance(job.state, Accepted):
@@ -156,7 +170,7 @@ class Watch:
             return
         if not _posted(job) and isinstance(job.state, Assigned) and await self.alive(job.state.owner):
             return  # whoever posts it hears the same
-        ran = isinstance(job.state, Running) or (_posted(job) and not worker.foreign)
+        ran = not job.over and (isinstance(job.state, Running) or (_posted(job) and not worker.foreign))
         await self.attempts.abandon(job, attempt, f"{worker.name} went down", haunts=True, crashed=ran)
 
     async def _unanswered(self, job: Job, attempt: Attempt, worker: Worker) -> None:

@@ -61,6 +61,7 @@ class Known:
     crashes: int = 0
     posted: bool = False
     interrupting: bool = False
+    over: bool = False
     min_vram: int = 0
     refused_by: frozenset[WorkerName] = field(default_factory=frozenset)
 
@@ -84,6 +85,7 @@ def facts(job: Job) -> Known:
         crashes=job.crashes,
         posted=held and (isinstance(state, Running) or (isinstance(state, Assigned) and state.posted)),
         interrupting=job.interrupting,
+        over=job.over,
         min_vram=job.demand.min_vram,
         refused_by=job.refused_by,
     )
@@ -130,6 +132,10 @@ class Prompts(RuleBasedStateMachine):
 
     def on(self, worker: str) -> list[Known]:
         return [job for job in self.known.values() if job.worker == worker and job.state in HELD]
+
+    def slots(self, worker: str) -> int:
+        """How many are taken: what is over is on its worker still, but holds none."""
+        return sum(1 for job in self.on(worker) if not job.over)
 
     def waiting(self) -> list[Known]:
         return [job for job in self.known.values() if job.state == "queued"]
@@ -189,7 +195,7 @@ class Prompts(RuleBasedStateMachine):
     @rule(r=replicas, id=ids, worker=workers, digest=st.sampled_from("dde"), behind=st.sampled_from([0, 0, 0, 1]))
     def accept_on(self, r: int, id: PromptId, worker: WorkerName, digest: str, behind: int) -> None:
         refusal = self.is_known(id, digest)
-        if refusal is None and (len(self.on(worker)) >= DEPTH or behind):
+        if refusal is None and (self.slots(worker) >= DEPTH or behind):
             refusal = SlotLost
         tried, prompt = attempt(id, worker), new(id, digest=digest, client="ann", secrets=SECRETS)
         seen = str(self.waits - behind)
@@ -219,7 +225,7 @@ class Prompts(RuleBasedStateMachine):
         told = self.wait(self.stores[r].jobs.claim(tried, "{}"))
         if job is None or job.state != "queued":
             assert told == "gone"
-        elif len(self.on(worker)) >= DEPTH:
+        elif self.slots(worker) >= DEPTH:
             assert told == "busy"
         else:
             job.attempts += 1
@@ -250,6 +256,17 @@ class Prompts(RuleBasedStateMachine):
         if job and starts:
             job.state, job.posted = "running", True
 
+    @rule(r=replicas, pick=picks)
+    def over(self, r: int, pick: int) -> None:
+        tried = self.some_attempt(pick)
+        job = self.current(tried)
+        ends = job is not None and job.state in ("assigned", "running") and not job.interrupting
+        if job and not job.over and any(other.over for other in self.on(tried.worker)):
+            ends = False
+        assert self.wait(self.stores[r].jobs.over(tried)) is ends
+        if job and ends:
+            job.over = True
+
     @rule(r=replicas, pick=picks, haunts=st.booleans(), crashed=st.booleans(), oom=st.booleans(), refused=st.booleans())
     def requeue(self, r: int, pick: int, haunts: bool, crashed: bool, oom: bool, refused: bool) -> None:
         tried = self.some_attempt(pick)
@@ -267,7 +284,7 @@ class Prompts(RuleBasedStateMachine):
             return
         job.crashes += crashed
         assert told == job.crashes
-        job.state, job.worker, job.attempt, job.posted = "queued", None, "", False
+        job.state, job.worker, job.attempt, job.posted, job.over = "queued", None, "", False, False
         job.min_vram, job.refused_by = 5 if oom else job.min_vram, refused_by or job.refused_by
         self.waits += 1
         self.haunted(tried, haunts)
@@ -298,7 +315,7 @@ class Prompts(RuleBasedStateMachine):
         ending = Ending(Outcome(outcome), id.encode(), b"{}")
         assert self.wait(self.stores[r].jobs.finish(id, tried, ending)) is (job is not None)
         if job:
-            job.state, job.attempt, job.posted, job.interrupting = outcome, "", False, False
+            job.state, job.attempt, job.posted, job.interrupting, job.over = outcome, "", False, False, False
             self.history.append(id)
             for old in self.history[:-HISTORY_MAX]:
                 del self.known[old]
@@ -323,7 +340,7 @@ class Prompts(RuleBasedStateMachine):
     def interrupt(self, r: int, id: PromptId) -> None:
         job = self.known.get(id)
         told = self.wait(self.stores[r].jobs.interrupt(id))
-        if job is None or job.worker is None or job.state not in ("assigned", "running"):
+        if job is None or job.worker is None or job.state not in ("assigned", "running") or job.over:
             assert told is None
             return
         assert told == Interruption(attempt(id, job.worker, job.attempt), job.posted)
@@ -392,8 +409,9 @@ class Prompts(RuleBasedStateMachine):
     def slots_are_held_by_what_is_on_a_worker(self, now: Mapping[str, Any]) -> None:
         for worker in map(WorkerName, ("w", "v")):
             held = {name: id.decode() for name, id in now.get(KEYS.held(worker), {}).items()}
-            assert held == {job.attempt: job.id for job in self.on(worker)}
-            assert sum(id not in self.adopted for id in held.values()) <= DEPTH
+            assert held == {job.attempt: "" if job.over else job.id for job in self.on(worker)}
+            assert sum(id != "" and id not in self.adopted for id in held.values()) <= DEPTH
+            assert sum(id == "" for id in held.values()) <= 1
             assert {name for name, _ in now.get(KEYS.buried(worker), ())} == self.buried.get(worker, set())
 
     def every_change_is_told_under_a_version_of_its_own(

@@ -205,6 +205,27 @@ async def test_an_id_that_the_worker_minted_is_the_attempts_from_then_on(store: 
     assert not await store.redis.exists(KEYS.held(W))
 
 
+async def test_what_is_over_on_its_worker_holds_no_slot_and_keeps_the_worker(store: Store) -> None:
+    ending = await assigned(store)
+    assert await store.jobs.over(ending)
+    await store.jobs.accept(new("next"), ROOM)
+    assert isinstance(await store.jobs.claim(attempt("next"), "{}"), Won)
+    assert not await store.jobs.over(attempt("next", W, "another"))
+    assert await store.farm.remove(W) == "busy"
+    assert await store.jobs.interrupt(P) is None, "it cannot be stopped any more"
+    job = await store.job(P)
+    assert job is not None
+    assert job.over
+    assert await store.jobs.finish(P, ending, DONE)
+    assert await store.redis.hvals(KEYS.held(W)) == [b"next"]
+
+
+async def test_what_is_being_interrupted_keeps_its_slot(store: Store) -> None:
+    tried = await assigned(store)
+    await store.jobs.interrupt(P)
+    assert not await store.jobs.over(tried)
+
+
 async def test_an_interruption_reaches_who_posts(store: Store) -> None:
     assert await store.jobs.interrupt(P) is None
     tried = await assigned(store)

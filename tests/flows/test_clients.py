@@ -241,7 +241,7 @@ async def test_nothing_is_left_when_all_have_gone(whole: Farm, scripted_worker: 
     await until(lambda: len(clients) == 0, "the sockets are closed")
     kept = {name: value for name, value in vars(clients).items() if isinstance(value, dict | set | list) and value}
     assert kept == {}
-    assert clients._ended.empty()
+    assert not clients._ends._jobs
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert not names & {"read client", "write client"}
     for relay in [found for found in gc.get_objects() if isinstance(found, Relay) and found._mirror is clients._mirror]:

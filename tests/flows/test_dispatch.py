@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.emulator.settings import EmulatorSettings
+from tests.conformance.transcripts import listening
 from tests.farm import Client, emulated, farm, picture, sleeping
 from tests.lossy import lossy
 from tests.scripted import Scripted
@@ -132,3 +133,60 @@ async def _runs(client: Client, id: str) -> bool:
 
 async def _all_ended(client: Client, count: int) -> bool:
     return len(await client.get("/history")) == count
+
+
+async def test_the_next_is_posted_when_the_end_is_told_though_the_record_is_still_to_come(
+    state: str, scripted_worker: Scripted
+) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        async with listening(gateway.http, gateway.urls[0], client.client_id) as ear:
+            first, second = await client.submit(picture()), await client.submit(picture())
+            await scripted_worker.runs()
+            scripted_worker.over()
+            await until(lambda: len(scripted_worker.received) == 2, "the next one is there")
+            assert await client.queue() == ([first, second], []), "both are on the worker, and none is lost"
+            await client.send("/interrupt", {"prompt_id": first})
+            assert scripted_worker.interrupted == [], "it might hit the one behind"
+            scripted_worker.finish()
+            await client.ended(first)
+            await scripted_worker.runs(2)
+            scripted_worker.finish()
+            await client.ended(second)
+            await ear.heard(lambda ear: ear.of("execution_success", prompt_id=second), "the last end")
+        told = [(event["type"], event["data"].get("prompt_id")) for event in ear.events]
+        assert told.index(("execution_success", first)) < told.index(("execution_start", second))
+
+
+async def test_nothing_is_posted_behind_what_a_prompt_put_there_itself(state: str, scripted_worker: Scripted) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        first, second = await client.submit(picture()), await client.submit(picture())
+        await scripted_worker.runs()
+        extra_data = scripted_worker.received[0]["extra_data"]
+        child = scripted_worker.take({"prompt": picture(), "extra_data": extra_data})
+        scripted_worker.over()
+        scripted_worker.finish()
+        await client.ended(first)
+        await until(lambda: child in scripted_worker.running, "the child runs")
+        assert (await client.state(second)) == "queued"
+        scripted_worker.finish(child)
+        await until(lambda: len(scripted_worker.received) == 3, "then the next one")
+
+
+async def test_a_prompt_whose_record_never_comes_waits_again(
+    state: str, scripted_worker: Scripted, second_worker: Scripted
+) -> None:
+    """Its worker died between telling the end and putting it away: nobody was told, so it is run once more."""
+    async with farm(state, scripted_worker, second_worker) as gateway:
+        client = gateway.client()
+        await client.send("/gateway/workers/w1/drain")
+        id = await client.submit(picture())
+        await scripted_worker.runs()
+        scripted_worker.over()
+        await client.send("/gateway/workers/w1/resume")
+        await scripted_worker.down()
+        await second_worker.runs()
+        second_worker.finish()
+        assert (await client.ended(id))["status"]["completed"]
+        assert (await client.job(id))["crashes"] == 0

@@ -17,6 +17,15 @@ local function is_open(workers_key, name)
     return entry and not cjson.decode(entry).draining
 end
 
+-- How many slots of a worker are taken. What it has ended, but not put away yet, is on it without holding one.
+local function taken(held_key)
+    local count = 0
+    for _, id in ipairs(redis.call('HVALS', held_key)) do
+        if id ~= '' then count = count + 1 end
+    end
+    return count
+end
+
 local function waits_no_more(waiting_key, load_key, id, caller, size)
     if redis.call('ZREM', waiting_key, id) == 1 then
         redis.call('HINCRBY', load_key, 'bytes', -size)

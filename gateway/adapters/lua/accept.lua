@@ -18,7 +18,7 @@ if ARGV[10] == 'wait' then
     if tonumber(redis.call('HGET', KEYS[7], 'bytes') or 0) + size > tonumber(ARGV[7]) then return { 'full' } end
 else
     if not is_open(KEYS[13], ARGV[11]) then return { 'busy' } end
-    if redis.call('HLEN', KEYS[10]) >= tonumber(ARGV[13]) then return { 'busy' } end
+    if taken(KEYS[10]) >= tonumber(ARGV[13]) then return { 'busy' } end
     if (redis.call('GET', KEYS[4]) or '0') ~= ARGV[12] then return { 'stale' } end
 end
 local number = ARGV[3]

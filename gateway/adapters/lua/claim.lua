@@ -7,7 +7,7 @@ local job = redis.call('HMGET', KEYS[5], 'state', 'caller', 'size', 'body', 'att
 if job[5] == ARGV[3] then return { 'won', job[4], redis.call('GET', KEYS[7]) or '', tonumber(job[6]) } end -- asked again
 if job[1] ~= 'queued' then return { 'gone' } end
 if not is_open(KEYS[8], ARGV[2]) then return { 'busy' } end
-if redis.call('HLEN', KEYS[6]) >= tonumber(ARGV[4]) then return { 'busy' } end
+if taken(KEYS[6]) >= tonumber(ARGV[4]) then return { 'busy' } end
 waits_no_more(KEYS[3], KEYS[4], id, job[2], tonumber(job[3]))
 redis.call('HSET', KEYS[6], ARGV[3], id)
 redis.call('HSET', KEYS[5], 'state', 'assigned', 'worker', ARGV[2], 'attempt', ARGV[3], 'owner', ARGV[5],

@@ -13,7 +13,7 @@ if ARGV[2] ~= '' then redis.call('HDEL', KEYS[8], ARGV[2]) end
 redis.call('DEL', KEYS[10])
 local place = changed(KEYS[1], KEYS[2], 'j', id)
 redis.call('HSET', KEYS[7], 'state', ARGV[3], 'ended', now_ms(), 'place', place, 'summary', ARGV[5])
-redis.call('HDEL', KEYS[7], 'body', 'tail', 'attempt', 'posted', 'interrupting')
+redis.call('HDEL', KEYS[7], 'body', 'tail', 'attempt', 'posted', 'interrupting', 'over')
 if ARGV[12] ~= '' then redis.call('HSET', KEYS[7], 'lesson', ARGV[12]) end
 redis.call('EXPIRE', KEYS[7], ARGV[6])
 redis.call('SET', KEYS[9], ARGV[4], 'EX', ARGV[6])

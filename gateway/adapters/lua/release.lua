@@ -21,7 +21,7 @@ if ARGV[5] == 'drop' then
 end
 local crashes = ARGV[4] == '1' and redis.call('HINCRBY', KEYS[7], 'crashes', 1)
     or tonumber(redis.call('HGET', KEYS[7], 'crashes'))
-redis.call('HDEL', KEYS[7], 'worker', 'attempt', 'posted', 'reasons')
+redis.call('HDEL', KEYS[7], 'worker', 'attempt', 'posted', 'reasons', 'over')
 redis.call('HSET', KEYS[7], 'state', 'queued')
 if #ARGV > 5 then redis.call('HSET', KEYS[7], unpack(ARGV, 6)) end
 waits(KEYS[5], KEYS[6], KEYS[3], id, job[5], job[3], tonumber(job[4]))

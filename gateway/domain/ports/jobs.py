@@ -141,6 +141,13 @@ class JobStore(Protocol):
 
     async def started(self, attempt: Attempt) -> bool: ...
 
+    async def over(self, attempt: Attempt) -> bool:
+        """Its worker has ended it: the slot is free, though the prompt is not `finish`ed before its record is read.
+
+        False when it is not the current attempt, is to be interrupted, or follows one that is not put away either.
+        """
+        ...
+
     async def requeue(
         self,
         attempt: Attempt,
