@@ -63,6 +63,14 @@ class Worker(Scripted):
         self._say(item[3]["client_id"], "executing", {"node": None, "prompt_id": id})
         self._advance()
 
+    async def _asked(self, _: web.Request) -> web.Response:
+        return web.json_response({"asked": sum(self.requests.values())})
+
+    def _app(self) -> web.Application:
+        app = super()._app()
+        app.router.add_get("/asked", self._asked)
+        return app
+
     async def _object_info(self, _: web.Request) -> web.Response:
         return web.Response(body=_NODES, content_type="application/json")
 

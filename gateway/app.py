@@ -119,9 +119,11 @@ class _Late:
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """Everything over one Redis."""
+    """Everything over one Redis. What all else waits for, the mirror and the leases, has connections of its own:
+    the looks at a thousand workers must not be ahead of it in a queue."""
 
     redis: Redis
+    vital: Redis
     jobs: RedisJobs
     feed: RedisFeed
     farm: RedisFarm
@@ -137,17 +139,19 @@ class _Store:
 
 
 def _store(settings: Settings, url: str, replica: ReplicaId, metrics: Metrics) -> _Store:
-    redis = connect(url)
+    redis, vital = connect(url), connect(url)
     keys = Keys(settings.prefix)
-    run = Scripts(redis, lambda name, seconds: metrics.redis.labels(name).observe(seconds))
+    run, surely = (
+        Scripts(one, lambda name, seconds: metrics.redis.labels(name).observe(seconds)) for one in (redis, vital)
+    )
     jobs = RedisJobs(
         redis, run, keys, replica=replica, history_max=settings.history_max, history_ttl=settings.history_ttl
     )
-    farm = RedisFarm(redis, run, keys, replica=replica, lease_ttl=settings.lease_ttl)
-    feed, events = RedisFeed(redis, run, keys), RedisEvents(redis, run, keys, replica=replica)
+    farm = RedisFarm(redis, run, surely, keys, replica=replica, lease_ttl=settings.lease_ttl)
+    feed, events = RedisFeed(vital, surely, keys), RedisEvents(redis, run, keys, replica=replica)
     inputs, lessons = RedisInputs(redis, run, keys), RedisLessons(redis, keys)
     outputs = RedisOutputs(redis, keys, ttl=settings.history_ttl)
-    return _Store(redis, jobs, feed, farm, inputs, outputs, events, lessons, replica)
+    return _Store(redis, vital, jobs, feed, farm, inputs, outputs, events, lessons, replica)
 
 
 @asynccontextmanager
@@ -157,7 +161,8 @@ async def opened(
     """Everything connected and running around the body; closed in reverse order."""
     async with AsyncExitStack() as stack:
         store = _store(settings, state_url, new_replica_id(), metrics)
-        stack.push_async_callback(store.redis.aclose, close_connection_pool=True)
+        for redis in (store.redis, store.vital):
+            stack.push_async_callback(redis.aclose, close_connection_pool=True)
         session = await stack.enter_async_context(new_session(connect_timeout=settings.connect_timeout))
         tasks = Tasks()
         stack.push_async_callback(tasks.close, settings.shutdown_grace)

@@ -1,20 +1,20 @@
-"""A worker's control API: Comfy over httpx, which rides on the aiohttp pool that also carries the streams.
+"""A worker's control API: Comfy over the aiohttp pool that also carries the streams.
 
 Reads are tried again when the connection fails; POST /prompt never is, for what became of it must first be asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from gateway.domain.addresses import masked
 from gateway.domain.errors import WorkerRefused, WorkerRejected, WorkerSilent
@@ -23,6 +23,9 @@ from gateway.domain.ports import PostAnswer, QueueItem, WorkerQueue
 
 _CONTROL_TIMEOUT = 10.0
 _CATALOGUE_TIMEOUT = 60.0
+_AGAIN_AFTER = 0.1
+_PLAIN = {"Accept-Encoding": "identity"}
+_JSON = {**_PLAIN, "Content-Type": "application/json"}
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -30,22 +33,24 @@ _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 def _translated(url: str) -> Iterator[None]:
     try:
         yield
-    except (httpx.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
-        # To httpx-aiohttp every lost connection is one that was never made; its cause tells them apart.
-        cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
-        kind = WorkerRefused if isinstance(cause, _NEVER_SENT) else WorkerSilent
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        kind = WorkerRefused if isinstance(error, _NEVER_SENT) else WorkerSilent
         raise kind(masked(f"{url}: {str(error) or type(error).__name__}")) from error
     except ValueError as error:
         raise WorkerSilent(masked(f"{url}: no JSON: {error}")) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    content: bytes
+    content_type: str
 
 
 class ComfyApi:
     def __init__(self, session: aiohttp.ClientSession, *, connect_timeout: float) -> None:
         self._session = session
         self._connect = connect_timeout
-        transport = AiohttpTransport(client=session)
-        # aiohttp itself sends the credentials of a URL, and refuses to if httpx has done so already.
-        self._http = httpx.AsyncClient(transport=transport, auth=httpx.Auth(), timeout=_CONTROL_TIMEOUT)
 
     async def post_prompt(self, url: str, body: bytes, timeout: float) -> PostAnswer:
         """On the request path, hence straight on the pool. WorkerRefused: nothing of it was sent."""
@@ -91,17 +96,16 @@ class ComfyApi:
         return await self.get(url, f"/view?{urlencode(query)}")
 
     async def write(self, url: str, file: OutputFile, content: bytes) -> None:
-        fields = {"type": file.type, "subfolder": file.subfolder, "overwrite": "true"}
-        part = {"image": (file.filename, content, "application/octet-stream")}
-        with _translated(url):
-            reply = await self._http.post(url + "/upload/image", data=fields, files=part)
-        if reply.status_code != 200:
-            raise WorkerRejected(reply.status_code, reply.content, reply.headers.get("content-type", ""))
+        form = aiohttp.FormData({"type": file.type, "subfolder": file.subfolder, "overwrite": "true"})
+        form.add_field("image", content, filename=file.filename, content_type="application/octet-stream")
+        reply = await self._ask("POST", url + "/upload/image", data=form)
+        if reply.status != 200:
+            raise WorkerRejected(reply.status, reply.content, reply.content_type)
 
     async def interrupt(self, url: str, id: str) -> None:
         """By the job's own cancel where there is one: it cannot hit the prompt that follows."""
         reply = await self._post(url, f"/api/jobs/{id}/cancel", b"{}")
-        if reply.status_code in (404, 405):
+        if reply.status in (404, 405):
             await self._post(url, "/interrupt", json.dumps({"prompt_id": id}).encode())
 
     async def dequeue(self, url: str, id: str) -> None:
@@ -110,9 +114,8 @@ class ComfyApi:
     async def free(self, url: str, body: bytes) -> None:
         await self._post(url, "/free", body)
 
-    async def _post(self, url: str, path: str, body: bytes) -> httpx.Response:
-        with _translated(url):
-            return await self._http.post(url + path, content=body, headers={"Content-Type": "application/json"})
+    async def _post(self, url: str, path: str, body: bytes) -> _Reply:
+        return await self._ask("POST", url + path, data=body, headers=_JSON)
 
     async def _json(self, url: str, path: str, timeout: float = _CONTROL_TIMEOUT, tries: int = 2) -> dict[str, Any]:
         reply = await self._get(url, path, timeout, tries)
@@ -122,19 +125,38 @@ class ComfyApi:
             raise WorkerSilent(f"{masked(url)}: GET {path} gave no object")
         return found
 
-    async def _get(self, url: str, path: str, timeout: float = _CONTROL_TIMEOUT, tries: int = 2) -> httpx.Response:
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(WorkerSilent),
-            stop=stop_after_attempt(tries),
-            wait=wait_random_exponential(multiplier=0.05, max=0.5),
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt, _translated(url):
-                reply = await self._http.get(url + path, timeout=timeout)
-        if reply.status_code >= 400:
-            raise WorkerRejected(reply.status_code, reply.content, reply.headers.get("content-type", ""))
+    async def _get(self, url: str, path: str, timeout: float = _CONTROL_TIMEOUT, tries: int = 2) -> _Reply:
+        """Tried again after a moment if the connection broke off."""
+        while True:
+            try:
+                reply = await self._ask("GET", url + path, timeout)
+            except WorkerSilent:
+                tries -= 1
+                if not tries:
+                    raise
+                await asyncio.sleep(random.uniform(0.0, _AGAIN_AFTER))
+            else:
+                break
+        if reply.status >= 400:
+            raise WorkerRejected(reply.status, reply.content, reply.content_type)
         return reply
+
+    async def _ask(
+        self,
+        method: str,
+        address: str,
+        timeout: float = _CONTROL_TIMEOUT,
+        *,
+        data: bytes | aiohttp.FormData | None = None,
+        headers: Mapping[str, str] = _PLAIN,
+    ) -> _Reply:
+        connect = min(timeout, self._connect)
+        limits = aiohttp.ClientTimeout(total=connect + timeout, connect=connect)
+        with _translated(address):
+            async with self._session.request(
+                method, address, data=data, headers=headers, timeout=limits, allow_redirects=False
+            ) as reply:
+                return _Reply(reply.status, await reply.read(), reply.headers.get("Content-Type", ""))
 
 
 def _items(rows: Any) -> Mapping[str, QueueItem]:

@@ -22,10 +22,14 @@ _DAY = 86400
 
 
 class RedisFarm:
-    def __init__(self, redis: Redis, run: Scripts, keys: Keys, *, replica: ReplicaId, lease_ttl: float) -> None:
+    def __init__(
+        self, redis: Redis, run: Scripts, surely: Scripts, keys: Keys, *, replica: ReplicaId, lease_ttl: float
+    ) -> None:
+        """`surely` are connections that nobody else fills up: a lease that is renewed late is lost."""
         self._redis: Any = redis  # its replies are typed for all settings at once; ours are bytes
         self._keys = keys
         self._run = run
+        self._surely = surely
         self._replica = replica
         self._lease_ttl = lease_ttl
 
@@ -110,7 +114,7 @@ class RedisFarm:
 
     async def lease(self, names: Sequence[str]) -> set[str]:
         keys = [self._keys.replica(self._replica), *(self._keys.lease(name) for name in names)]
-        reply = await self._run("leases", keys, [self._replica, int(self._lease_ttl * 1000)])
+        reply = await self._surely("leases", keys, [self._replica, int(self._lease_ttl * 1000)])
         return {name for name, held in zip(names, reply, strict=True) if held}
 
     async def release(self, names: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ from gateway.flows.tender import Tender
 log = logging.getLogger(__name__)
 
 _LEADER = "leader"
+_NEW_AT_ONCE = 50
+"""Workers that are got to know from one tick to the next: a thousand at once would time out waiting for each other."""
 
 
 class Tending:
@@ -73,7 +75,8 @@ class Tending:
         mine = {name for lease, name in names.items() if lease in held}
         for name in self._tended.keys() - mine:
             self._tended.pop(name)[1].cancel()
-        for name in mine:
+        alone = [name for name in mine if name not in self._tended or self._tended[name][1].done()]
+        for name in alone[:_NEW_AT_ONCE]:
             self._tend(name)
 
     async def let_go(self) -> None:
@@ -93,7 +96,5 @@ class Tending:
             await self._farm.release(names)
 
     def _tend(self, name: WorkerName) -> None:
-        known = self._tended.get(name)
-        if known is None or known[1].done():
-            tender = self._make(name)
-            self._tended[name] = (tender, self._tasks.start(tender.run(), f"tend {name}"))
+        tender = self._make(name)
+        self._tended[name] = (tender, self._tasks.start(tender.run(), f"tend {name}"))

@@ -109,7 +109,7 @@ def build(
         run=run,
         jobs=RedisJobs(redis, run, KEYS, replica=name, history_max=history_max, history_ttl=3600.0),
         feed=RedisFeed(redis, run, KEYS),
-        farm=RedisFarm(redis, run, KEYS, replica=name, lease_ttl=lease_ttl),
+        farm=RedisFarm(redis, run, run, KEYS, replica=name, lease_ttl=lease_ttl),
     )
 
 
