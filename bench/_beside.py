@@ -37,6 +37,10 @@ class Static(asyncio.Protocol):
         self._data += data
         while b"\r\n\r\n" in self._data:
             head, _, self._data = self._data.partition(b"\r\n\r\n")
+            if not head.startswith(b"GET "):  # with a body, perhaps, that is not worth reading
+                self._transport.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                self._transport.close()
+                return
             body = _ROUTES.get(head.split(b" ", 2)[1])
             status, body = (b"200 OK", body) if body is not None else (b"404 Not Found", b"")
             kind = b"application/json" if len(body) < 1000 else b"application/octet-stream"
@@ -80,6 +84,10 @@ class Relay:
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if self._session is None:

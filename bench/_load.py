@@ -31,7 +31,7 @@ async def asked(server: Server, path: str, *, connections: int, seconds: float, 
     before = server.cpu
     count, took, size = await (_wrk if program("wrk") else _own)(server.url + path, connections, seconds, body)
     used = max(server.cpu - before, 0.01)
-    return Rate(count / took, count / used, size / took)
+    return Rate(max(count, 1) / took, max(count, 1) / used, size / took)
 
 
 async def _wrk(url: str, connections: int, seconds: float, body: bytes | None) -> tuple[int, float, float]:
@@ -44,6 +44,7 @@ async def _wrk(url: str, connections: int, seconds: float, body: bytes | None) -
         async with process(REST, program("wrk") or "wrk", *flags, url) as wrk:
             assert wrk.stdout is not None
             told = (await wrk.stdout.read()).decode()
+            await wrk.wait()
     found = re.search(r"(\d+) requests in ([\d.]+)s, ([\d.]+)([KMG]?B) read", told)
     if found is None or "Non-2xx" in told or re.search(r"connect [1-9]|read [1-9]", told):
         raise RuntimeError(f"{url}: {told}")

@@ -46,7 +46,8 @@ def tenders(
         observer = Observer(comfy, farm, catalogues, rhythm, lambda: len(mirror.on(name)))
         relay = Relay(name, mirror, clients)
         relay.renamed, relay.on_over = written.outputs.renamed, jobs.over
-        watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, lambda: relay.last_heard, forgotten)
+        watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, forgotten)
+        watch.heard = lambda: relay.last_heard
         return Tender(name, mirror, observer, watch, relay, events, written.disks.of(name))
 
     return tender

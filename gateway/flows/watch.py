@@ -6,6 +6,7 @@ What a worker holds is read in the order queue, then history: a prompt that move
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
@@ -27,7 +28,6 @@ _FIRST_LOOK = 0.1
 _LAST_LOOK = 2.0
 _BLIND_LOOK = 1.0
 _DEEP_EVERY = 10.0
-_SILENT = 10.0
 _NEWS_TAKES = 0.5
 _INTERRUPT_AGAIN = 3.0
 _ANSWER_TIMEOUT = 10.0
@@ -56,9 +56,9 @@ class Watch:
     attempts: Attempts
     children: Children
     alive: Callable[[str], Awaitable[bool]]  # whether a replica lives
-    heard: Callable[[], float]  # when the worker's socket said anything; -inf while there is none
     patience: float  # seconds after which even a living replica has forgotten the prompt that it was posting
     clock: Callable[[], float] = time.monotonic
+    heard: Callable[[], float] = lambda: -math.inf  # when the worker's socket said anything; -inf while there is none
     blind: bool = False  # nothing is heard of this worker: what runs there is read every second
     _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
@@ -136,10 +136,10 @@ class Watch:
             await self._find(job, attempt, worker)
 
     def _pause(self, job: Job, sight: _Sight, now: float) -> float:
-        """Seconds to the next look. A worker that tells what it does is only asked when it has been silent for long."""
+        """Seconds to the next look. A worker that tells what it does is not asked often, for an end hurries us."""
         told = isinstance(job.state, Running) and self.heard() > sight.since - _NEWS_TAKES
         if told and not (self.blind or job.interrupting or job.over):
-            return max(_FIRST_LOOK, self.heard() + _SILENT - now)
+            return _DEEP_EVERY
         rarest = _BLIND_LOOK if self.blind else _LAST_LOOK
         return min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
 
@@ -152,6 +152,7 @@ class Watch:
         elif where is Place.ABSENT:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
         elif isinstance(where, dict):
+            await self.children.adopt(worker)
             await self._end(job, attempt, where, worker)
 
     async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
