@@ -33,7 +33,10 @@ async def measured(parts: list[str]) -> list[Row]:
     rows: list[Row] = []
     for part in parts:
         began = time.monotonic()
-        rows += await PARTS[part]()
+        try:
+            rows += await PARTS[part]()
+        except Exception as error:  # noqa: BLE001 - what is measured so far is worth keeping
+            print(f"{part} did not come to its end, its rows are left out: {error!r}", flush=True)
         print(f"{part}: {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
     return rows
 
