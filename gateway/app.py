@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.adapters.comfy import ComfyApi
+from gateway.adapters.line_file import RotatingLines
 from gateway.adapters.redis_client import connect
 from gateway.adapters.redis_events import RedisEvents
 from gateway.adapters.redis_farm import RedisFarm
@@ -55,6 +57,7 @@ from gateway.flows.catalogues import Catalogues
 from gateway.flows.clients import Clients
 from gateway.flows.connection import Room
 from gateway.flows.control import Control
+from gateway.flows.decisions import Decisions
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.exchange import Exchange
 from gateway.flows.farm import Farm
@@ -77,6 +80,7 @@ from gateway.settings import Settings
 _FOLLOW = 0.5
 _UPKEEP_EVERY = 10.0
 _KEEPING_EVERY = 30.0
+_LOG_EVERY = 0.5
 
 
 def build(settings: Settings, state_url: str, draining: Callable[[], bool]) -> ASGIApp:
@@ -174,6 +178,7 @@ async def opened(
         await stack.enter_async_context(beside(flows.exchange.run(), "exchange events"))
         stack.push_async_callback(flows.tending.close)
         await stack.enter_async_context(flows.catalog)
+        stack.push_async_callback(flows.dispatch.decisions.flush)
         loops = _loops(settings, flows, metrics)
         await stack.enter_async_context(running(*loops, grace=settings.shutdown_grace))
         ops = OpsRoutes(
@@ -211,7 +216,7 @@ class _Flows:
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
     recorder, pace, catalogues, learner = PrometheusRecorder(metrics), Pace(), Catalogues(store.farm), Learner()
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
-    placement = _placement(settings, learner)
+    placement, decisions = _placement(settings, learner), _decisions(settings)
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
     wrote = written(settings, jobs, farm, store.outputs, session, comfy, mirror, tasks, recorder)
     files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
@@ -231,7 +236,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         farm=Farm(farm, mirror, placement, forecast),
         homes=homes,
         catalog=Catalog(homes, max_upload=settings.max_upload, files=mirror),
-        dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread),
+        dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread, decisions),
         tending=tending,
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
         forecast=forecast,
@@ -239,6 +244,11 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         written=wrote,
         inputs=files,
     )
+
+
+def _decisions(settings: Settings) -> Decisions:
+    log = RotatingLines(Path(settings.decision_log), settings.decision_log_size) if settings.decision_log else None
+    return Decisions(log, settings.policy)
 
 
 def _placement(settings: Settings, learner: Learner) -> Placement:
@@ -250,6 +260,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
     flows.mirror.listen(flows.clients.changed)
+    flows.mirror.listen(flows.dispatch.decisions.changed)
     flows.mirror.listen(lambda news: flows.tending.wake(news.workers))
     leases = Loop("leases", every=min(1.0, settings.lease_ttl / 4), tick=flows.tending.tick, timeout=settings.lease_ttl)
     flows.mirror.listen(lambda news: leases.wake() if flows.tending.is_due(news.workers) else None)
@@ -264,6 +275,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
         Loop("keeping", every=_KEEPING_EVERY, tick=lambda: flows.inputs.keep(flows.tending.leads()), timeout=600),
         Loop("sweep", every=_KEEPING_EVERY, tick=lambda: flows.written.sweep(flows.tending.leads()), timeout=600),
+        Loop("decisions", every=_LOG_EVERY, tick=flows.dispatch.decisions.flush),
         Loop("lag", every=0.0, tick=metrics.measure_lag),
     ]
 

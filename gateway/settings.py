@@ -144,6 +144,10 @@ class Settings(BaseSettings):
     policy: Literal["expected-completion", "least-queue", "round-robin", "random"] = Field(
         "expected-completion", description="How it is decided which prompt goes to which worker next."
     )
+    decision_log: str = Field(
+        "", description="A file to write each decision of placement to, for `gateway replay`; empty is none."
+    )
+    decision_log_size: Size = Field(ByteSize(64 * 2**20), description="Its size; the one before is kept as `<file>.1`.")
     max_queue: Count = Field(10_000, description="Prompts that may wait in the whole farm.")
     max_queue_bytes: Size = Field(ByteSize(2**30), description="Bytes that waiting prompts may take.")
     max_queue_per_caller: Count = Field(10_000, description="Prompts of one caller that may wait.")

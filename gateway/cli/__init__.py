@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from gateway.cli import check_config, demo, emulate, serve, workers
+from gateway.cli import check_config, demo, emulate, replay, serve, workers
 from gateway.cli.parser import Parser
 from gateway.domain.errors import GatewayError
 from gateway.settings import SettingsError
 
-COMMANDS = (serve, demo, emulate, workers, check_config)
+COMMANDS = (serve, demo, emulate, workers, replay, check_config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

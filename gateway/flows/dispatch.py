@@ -7,15 +7,15 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
+from gateway.domain.decisions import explained
 from gateway.domain.ids import AttemptId, new_attempt_id
 from gateway.domain.jobs import Attempt, Job, Outcome
 from gateway.domain.placement import Chosen, Placement
 from gateway.domain.ports import JobStore, PostAnswer, Recorder, Won
 from gateway.domain.workers import Worker, probed
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Unstaged, Verdict
+from gateway.flows.decisions import Decisions
 from gateway.flows.mirror import Mirror, waiting_of
 from gateway.flows.sharing import Tasks, insisting
 
@@ -38,6 +38,7 @@ class Dispatch:
         recorder: Recorder,
         leads: Callable[[], bool],
         reread: Callable[[Worker], None],
+        decisions: Decisions,
     ) -> None:
         self._store = store
         self._mirror = mirror
@@ -48,6 +49,7 @@ class Dispatch:
         self._leads = leads
         self._reread = reread
         self._asked: dict[Attempt, Chosen] = {}  # claims that the store has not answered
+        self.decisions = decisions
 
     async def tick(self) -> None:
         if self._asked:
@@ -83,6 +85,7 @@ class Dispatch:
         now = time.time()
         self._recorder.idle_gap(min(self._placement.idle_for(worker.name, now), now - job.created_at))
         self._placement.runs(waiting_of(job), worker.name, now)
+        self.decisions.made(chosen, job, now)
         self._recorder.dispatched(chosen.why, now - job.created_at, decided)
         self._tasks.start(self._post(job, attempt, worker, won), f"post {job.id}")
         return True
@@ -121,15 +124,6 @@ class Dispatch:
     def _lost_sight(self, worker: Worker, unsent: Unsent) -> None:
         self._mirror.believe(probed(worker, unsent.probe, time.time(), str(unsent.error)))
         self._reread(worker)
-
-
-def explained(chosen: Chosen) -> dict[str, Any]:
-    """Why it was placed so, as `/gateway/jobs/{id}` tells it; seconds rounded."""
-    weighed = {
-        name: {cost: round(seconds, 3) for cost, seconds in asdict(costs).items()}
-        for name, costs in (chosen.weighed or {}).items()
-    }
-    return {"reason": chosen.why, "weighed": weighed, "others": chosen.reasons}
 
 
 async def confirm(

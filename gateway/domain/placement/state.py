@@ -169,7 +169,9 @@ class Placement:
         else:
             reasons = {spot.name: self._reason(spot, prompt.demand) for spot, _ in pick.weighed if spot.name != taken}
         weighed = {spot.name: costs for spot, costs in pick.weighed}
-        return Chosen(prompt.id, taken, reasons, pick.why, weighed)
+        loads = {model.name: self._estimates.load(model, taken) for model in prompt.models}
+        run, anywhere = self._farm.run(prompt, pick.spot), self._estimates.run(prompt.work, ANYWHERE)
+        return Chosen(prompt.id, taken, reasons, pick.why, weighed, run, anywhere, loads)
 
     def _reason(self, spot: Spot, demand: Demand) -> str:
         if reason := spot.worker.refusal() or unfit(demand, spot.worker):

@@ -78,3 +78,6 @@ class Chosen:
     reasons: dict[WorkerName, str]
     why: Why = Why.TURN
     weighed: dict[WorkerName, Weighed] | None = None
+    run: float = 0.0  # predicted seconds of running there
+    anywhere: float = 0.0  # and on the average worker
+    loads: dict[str, float] | None = None  # predicted seconds of loading each of its models there

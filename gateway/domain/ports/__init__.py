@@ -24,6 +24,7 @@ from gateway.domain.ports.jobs import (
     Won,
 )
 from gateway.domain.ports.lessons import LessonStore
+from gateway.domain.ports.lines import LineFile
 from gateway.domain.ports.recorder import (
     Recorder,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Known",
     "LessonStore",
     "Limits",
+    "LineFile",
     "Listening",
     "LoggedEvent",
     "Message",
