@@ -41,6 +41,8 @@ NEGLIGIBLE = 0.1
 
 _KEPT = 4096
 _EXPLAINED = 8
+_ASKED = 32
+"""Of more workers that hold a model than this, so many stand for all."""
 
 
 @dataclass(slots=True)
@@ -64,9 +66,8 @@ class _Look:
         return self.farm.lines.within(group, self.last) if group.lines else group.count
 
     def free_in(self, spot: Spot) -> float:
-        return (
-            max(0.0, self.until.get(spot.name, spot.until) - self.now) if spot.held or spot.name in self.until else 0.0
-        )
+        until = self.until.get(spot.worker.name, spot.until) if spot.held else 0.0
+        return until - self.now if until > self.now else 0.0
 
 
 class ExpectedCompletion:
@@ -178,13 +179,23 @@ class ExpectedCompletion:
         if not busy:
             return 2 * waiting + age
         spot = min(near, key=lambda s: farm.load(prompt, s) + farm.run(prompt, s))
-        speed = sum(s.speed for s in busy)
-        begun = sum(look.free_in(s) * s.speed for s in busy) / speed
-        first = min(look.free_in(s) + farm.load(prompt, s) + entry.seconds / s.speed for s in busy)
+        speed = begun = 0.0
+        first, reserved, now = float("inf"), look.until, look.now
+        asked = busy[:_ASKED]
+        for s in asked:  # the innermost loop of a decision
+            free_in = (reserved.get(s.worker.name, s.until) if reserved else s.until) - now
+            free_in = free_in if free_in > 0.0 else 0.0
+            speed += s.speed
+            begun += free_in * s.speed
+            ends = free_in + entry.seconds / s.speed
+            if ends < first:
+                first = ends
+        begun /= speed
+        speed *= len(busy) / len(asked)
         done = max(first, begun + (waiting - mean + entry.seconds) / speed)
         if done <= farm.load(prompt, spot) * (1 + look.beta(group)) + farm.run(prompt, spot):
-            for s in busy:
-                look.until[s.name] = look.now + begun + waiting / speed
+            several = [s.worker.name for s in asked if len(s.warm) > 1]  # which other groups may wait for as well
+            look.until.update(dict.fromkeys(several, now + begun + waiting / speed))
             return None
         return waiting * spot.speed / (speed + spot.speed) + age
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement import Placement, Waiting
+from gateway.domain.placement import ExpectedCompletion, Placement, Waiting
 from tests.domain.placement.makers import offering, placement, runs, waiting, wants, worker
 
 WORKERS, GROUPS, FEW, MANY = 1_000, 12, 1_000, 100_000
@@ -106,3 +106,20 @@ def test_turns_used_up_are_not_heaped_up() -> None:
         runs(state, PromptId("p"), WorkerName("x"), DEMANDS[0])
         state.gone(PromptId("p"), 0.0)
     assert max(len(group.firsts) for group in state._lines.groups) < 100
+
+
+def test_it_costs_the_same_by_expected_completion_too() -> None:
+    """One idle worker, all others busy, and models on all of them."""
+    found = []
+    for count in (1_000, 30_000):
+        state = Placement(ExpectedCompletion())
+        everything = offering(*(f"m{number}" for number in range(GROUPS)))
+        for number in range(300):
+            state.worker_seen(worker(f"w{number}", catalogue=everything))
+            runs(state, PromptId(f"held-{number}"), WorkerName(f"w{number}"), DEMANDS[number % GROUPS])
+        for prompt in arrivals(count):
+            state.waits(prompt, 0.0)
+        state.gone(PromptId("held-0"), 1.0)
+        assert state.decide(1.0) is not None
+        found.append(seconds(lambda: state.decide(1.0)))  # noqa: B023 - called at once
+    assert found[1] < 3 * found[0]
