@@ -46,13 +46,15 @@ async def taken_in() -> list[Row]:
 
 
 async def added() -> list[Row]:
-    """(d) What is added to the time of a post, at a hundred a second, beside a post straight to a worker."""
+    """(d) What is added to the time of a post, at a hundred a second, beside one to a worker that is busy as well."""
     async with (
         redis() as state,
         python(REST, "bench._workers", "5") as (_, workers),
-        gateway(state, workers[1:]) as ours,
+        gateway(state, workers[1:], *_ROOM) as ours,
         aiohttp.ClientSession() as http,
     ):
+        for url in (workers[0], *(ours.url for _ in workers[1:])):
+            post(url, sleeping(3600.0))
         times: dict[str, list[float]] = {ours.url: [], workers[0]: []}
         for url in times:
             await _one(http, url, [])
