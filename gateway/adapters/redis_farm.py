@@ -35,7 +35,7 @@ class RedisFarm:
 
     async def workers(self) -> dict[WorkerName, Worker]:
         with translated():
-            entries = await self._redis.hgetall(self._keys.workers)
+            entries = dict(sorted((await self._redis.hgetall(self._keys.workers)).items()))  # Redis keeps no order
             names = [WorkerName(name.decode()) for name in entries]
             seen = await self._redis.mget([self._keys.seen(name) for name in names]) if names else []
         rows = zip(names, entries.values(), seen, strict=True)

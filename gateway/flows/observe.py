@@ -15,6 +15,8 @@ from gateway.domain.workers import Down, HalfOpen, Probe, Suspect, Unknown, Work
 from gateway.flows.catalogues import Catalogues
 
 _SECOND_LOOK = 0.3
+_PUBLISH_EVERY = 3600.0
+"""Also what has not changed: the store forgets in a day what nobody says again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Observer:
             worker = await self._stats(worker)
         if worker.answers and self._catalogue_is_due(worker):
             worker = await self._catalogue(worker)
-        if self._published is None or _told(worker) != _told(self._published):
+        due = self._is_due("publish", _PUBLISH_EVERY)
+        if due or self._published is None or _told(worker) != _told(self._published):
             await self.farm.publish(worker)
             self._published = worker
         return worker

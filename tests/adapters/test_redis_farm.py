@@ -111,6 +111,14 @@ async def test_there_is_a_home_as_long_as_there_is_a_worker(store: Store) -> Non
     assert await store.farm.home() is None
 
 
+async def test_workers_come_in_the_order_of_their_names(store: Store) -> None:
+    for number in (3, 1, 0, 4, 2):
+        await store.farm.put(
+            WorkerEntry(WorkerName(f"gpu-{number}"), f"http://worker-{number}.example:8188/some/where")
+        )
+    assert list(await store.farm.workers()) == [f"gpu-{number}" for number in range(5)]
+
+
 async def test_catalogues_are_shared_by_their_digest(store: Store) -> None:
     raw = b'{"KSampler": {}}' * 1000
     assert await store.farm.catalogue("abc") is None

@@ -13,8 +13,9 @@ from gateway.adapters.comfy import ComfyApi
 from gateway.adapters.relay import new_session
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports import WorkerEntry
-from gateway.domain.workers import Down, HalfOpen, Suspect, Up, Worker
+from gateway.domain.workers import Down, HalfOpen, Suspect, Unknown, Up, Worker
 from gateway.flows.observe import Observer, Rhythm
+from tests.adapters.stores import KEYS
 from tests.farm import picture
 from tests.flows.replica import Replica, replica
 from tests.scripted import Scripted
@@ -114,6 +115,17 @@ async def test_a_refused_connection_is_down_and_one_that_returns_is_half_open_th
         assert isinstance(seen.liveness, HalfOpen)
         assert scripted_worker.requests["GET /object_info"] == reads + 1
         assert isinstance((await observed.look(after=2)).liveness, Up)
+
+
+async def test_what_does_not_change_is_said_again_before_it_is_forgotten(state: str, scripted_worker: Scripted) -> None:
+    async with looking(state, scripted_worker) as observed:
+        await observed.look()
+        assert await observed.at.store.redis.delete(KEYS.seen(WorkerName("w0"))) == 1
+        await observed.at.store.farm.put(WorkerEntry(WorkerName("w0"), scripted_worker.url, draining=True))
+        await observed.look(after=10)
+        assert isinstance((await observed.published()).liveness, Unknown)
+        await observed.look(after=7200)
+        assert isinstance((await observed.published()).liveness, Up)
 
 
 async def test_three_answers_that_never_came_are_down(state: str, scripted_worker: Scripted) -> None:
