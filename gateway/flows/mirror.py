@@ -168,11 +168,14 @@ class Mirror:
         for name in gone:
             if self.workers.pop(name, None) is not None:
                 self._placement.worker_gone(name)
+        new = seen.keys() - self.workers.keys()
         for name, worker in seen.items():
             if worker.catalogue_digest:
                 worker = replace(worker, catalogue=await self._catalogues.load(worker.catalogue_digest))
             self.workers[name] = worker
             self._placement.worker_seen(worker)
+        if new:
+            self.workers = dict(sorted(self.workers.items()))
         self._catalogues.retain(worker.catalogue_digest for worker in self.workers.values())
         self.transfers.retain(self.workers.keys())
 
