@@ -69,7 +69,7 @@ def inputs(
     worker_files = ComfyFiles(session, connect_timeout=settings.connect_timeout)
     elsewhere = Elsewhere(mirror, catalogues, store, kept, worker_files)
     uploads = Uploads(store, kept, mirror, elsewhere.bring)
-    reuse = Reuse(outputs, worker_files)
+    reuse = Reuse(outputs, worker_files, blobs(settings, "outputs"))
     staging = Staging(mirror, store, kept, worker_files, elsewhere, reuse, tasks, recorder)
     return Inputs(
         uploads=uploads,

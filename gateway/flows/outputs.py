@@ -53,7 +53,7 @@ class Outputs:
         self._mirror = mirror
         self._disks = disks
         self._keeps = keeps
-        self._shared = shared
+        self.shared = shared
 
     async def ended(self, job: Job, attempt: Attempt, worker: Worker, record: dict[str, Any]) -> bool:
         """Make a worker's record the farm's, in place, and remember whose files are in it. False while they are copied:
@@ -87,7 +87,7 @@ class Outputs:
         """The file of that name in the farm, else this caller's newest that its worker called so. None when there is
         none, and NoWorker when it cannot be told at the moment."""
         await self._mirror.fresh()
-        if self._shared and file.type == "output":
+        if self.shared and file.type == "output":
             return Place(file.filename, file, self._up(), await self._keeps.find(file))
         name, found, kept = await self._named(file)
         if found is None and kept is None:
@@ -112,7 +112,7 @@ class Outputs:
         return [worker] if worker.lives.of(type) == found.life else []
 
     def _names(self, worker: WorkerName, lives: Lives) -> Names:
-        return Names(worker, lives, shared=self._shared, workers=self._mirror.workers)
+        return Names(worker, lives, shared=self.shared, workers=self._mirror.workers)
 
     def _up(self) -> list[Worker]:
         """The home first."""

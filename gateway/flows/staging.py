@@ -152,7 +152,7 @@ class Staging:
     async def _source(self, worker: Worker, ref: FileRef) -> _Source | None:
         """None when nobody has it, or only the worker itself."""
         if ref.type in WRITTEN and (found := await self._reuse.find(ref)) is not None:
-            return _Source(found.digest, found.stat.size, lambda: self._reuse.open(found))
+            return _Source(found.digest, found.size, lambda: self._reuse.open(found))
         kept = self._mirror.inputs.get(ref)
         if kept is None and ref.type in WRITTEN:
             return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,3 +54,22 @@ async def test_an_output_of_a_worker_that_is_away_is_no_input(state: str, tmp_pa
         refused = await client.post(load("made_00001_~w1.png [output]"))
         assert refused.status == 400
         assert refused.json["node_errors"]["1"]["errors"][0]["type"] == "custom_validation_failed"
+
+
+async def test_a_kept_output_is_an_input_though_its_worker_left_the_farm(state: str, tmp_path: Path) -> None:
+    keeping: dict[str, Any] = {"keep_outputs": True, "blobs": (tmp_path / "blobs").as_uri()}
+    async with running_farm(state, tmp_path, **keeping) as (whole, workers):
+        client = whole.client()
+        graph = {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0x123456}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+        }
+        record = await client.ended(await client.submit(graph))
+        [file] = record["outputs"]["3"]["images"]
+        wrote = file["filename"].removesuffix(".png").rpartition("~")[2]
+        workers[int(wrote[1:])].worker.die(1)
+        await (whole.sees(w0="down") if wrote == "w0" else whole.sees(w1="down"))
+        name = f"{file['filename']} [output]"
+        assert await shown(client, await client.submit(load(name))) == (0x12, 0x34, 0x56)
+        assert (await client.ask("DELETE", f"/gateway/workers/{wrote}")).status == 204
+        assert await shown(client, await client.submit(load(name, seconds=0.1))) == (0x12, 0x34, 0x56)
