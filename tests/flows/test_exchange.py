@@ -515,7 +515,7 @@ async def two(state: str) -> AsyncIterator[Farm]:
 
 def plain(ear: Ear, client_id: str) -> list[Any]:
     """What it heard but for counts, in comparable form."""
-    known = Plain(client_id)
+    known = Plain(client_id, farm=True)
     found = [
         known.text(json.loads(frame))
         if isinstance(frame, str)
