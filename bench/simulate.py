@@ -31,7 +31,7 @@ COMPARATORS: Mapping[str, Callable[[Trace], Played]] = {
     "clearing": clearing,
     "cect": central,
 }
-ZIPF8, REFERENCE = (0.4, 0.6, 0.8, 0.9, 0.95), (0.3, 0.6, 0.8, 0.9)
+ZIPF8, REFERENCE, FLOODED = (0.4, 0.6, 0.8, 0.9, 0.95), (0.3, 0.6, 0.8, 0.9), (0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def cases(seeds: int, zipf_prompts: int, reference_prompts: int) -> Iterator[Cas
                 if policy == DEFAULT:
                     yield Case("zipf8-long", load, policy, 0.0, 3 * zipf_prompts, seed)
             if policy == DEFAULT:
-                for load in (0.4, 0.6):
+                for load in FLOODED:
                     yield Case("zipf8-calm", load, policy, 0.0, zipf_prompts // 4, seed)
                     yield Case("zipf8-flood", load, policy, 0.0, zipf_prompts // 4, seed)
     for policy in (DEFAULT, "cect", "least-queue", "round-robin", "random"):
@@ -154,7 +154,7 @@ def goals(table: Rows) -> list[tuple[str, float, float]]:
         found.append((f"reference {load}: mean, noise 1.0 to 0.3", mean("reference", load, noise=1.0) / ours, 1.5))
     longer = mean("reference-long", 0.9, noise=0.3) / mean("reference", 0.9, noise=0.3)
     found.append(("reference 0.9: mean, three times as long to once", longer, 1.5))
-    for load in (0.4, 0.6):
+    for load in FLOODED:
         flood = mean("zipf8-flood", load, of="p95") / mean("zipf8-calm", load, of="p95")
         found.append((f"zipf8 {load}: 95th percentile of the others, flooded to calm", flood, 1.5))
     return found

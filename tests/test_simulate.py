@@ -85,7 +85,7 @@ def test_rows_and_goals_are_of_the_cases_that_were_played() -> None:
     table = rows(some)
     assert {"scenario", "load", "policy", "noise", "seeds", "mean", "p95", "p99"} < set(next(iter(table.values())))
     reached = goals(table)
-    assert len(reached) == 2 * 5 + 2 * 4 + 1 + 2
+    assert len(reached) == 2 * 5 + 2 * 4 + 1 + 3
     assert all(ratio > 0 for _, ratio, _ in reached)
     case = Case("zipf8", 0.4, "least-queue", 0.0, 60, 1)
     assert measure(case) == measure(case)

@@ -31,7 +31,7 @@ from gateway.domain.placement.groups import Entry, Group, Head
 from gateway.domain.placement.order import ROUND, Order, Shares
 from gateway.domain.placement.policies import Pick
 from gateway.domain.placement.spots import Spot
-from gateway.domain.placement.waiting import Weighed, Why
+from gateway.domain.placement.waiting import Waiting, Weighed, Why
 
 PASSED_PER_WORKER, PASSED_PER_WAITING = 8, 4
 SLACK, SLACK_IN_WAITS = 60.0, 16.0
@@ -57,9 +57,9 @@ class _Look:
     bound: float
     until: dict[str, float] = field(default_factory=dict)
 
-    def beta(self, group: Group) -> float:
-        """How many prompts wait to a worker; of the group itself, which gains a worker, at most one to each."""
-        workers, own = len(self.farm.spots.open), self.within(group)
+    def beta(self, own: int) -> float:
+        """How many prompts wait to a worker; of the `own` of a group that gains a worker, at most one to each."""
+        workers = len(self.farm.spots.open)
         return min(MOST_BETA, (max(0, self.waiting - own) + min(own, workers)) / workers)
 
     def within(self, group: Group) -> int:
@@ -173,15 +173,15 @@ class ExpectedCompletion:
     def _need(self, look: _Look, entry: Entry, near: list[Spot]) -> float | None:
         """How much a group needs a worker more; None when its prompts had better wait for busy ones."""
         farm, group, prompt = look.farm, entry.group, entry.prompt
+        within = look.within(group)
         age, mean = look.now - entry.since, group.seconds / group.count
-        waiting = mean * look.within(group)
-        busy = [s for s in farm.holders(group) if s.held]
-        if not busy:
+        waiting = mean * within
+        asked, held = farm.busy(group, _ASKED)
+        if not asked:
             return 2 * waiting + age
-        spot = min(near, key=lambda s: farm.load(prompt, s) + farm.run(prompt, s))
+        spot, load, run = self._soonest(farm, prompt, near)
         speed = begun = 0.0
         first, reserved, now = float("inf"), look.until, look.now
-        asked = busy[:_ASKED]
         for s in asked:  # the innermost loop of a decision
             free_in = (reserved.get(s.worker.name, s.until) if reserved else s.until) - now
             free_in = free_in if free_in > 0.0 else 0.0
@@ -191,13 +191,18 @@ class ExpectedCompletion:
             if ends < first:
                 first = ends
         begun /= speed
-        speed *= len(busy) / len(asked)
+        speed *= held / len(asked)
         done = max(first, begun + (waiting - mean + entry.seconds) / speed)
-        if done <= farm.load(prompt, spot) * (1 + look.beta(group)) + farm.run(prompt, spot):
+        if done <= load * (1 + look.beta(within)) + run:
             several = [s.worker.name for s in asked if len(s.warm) > 1]  # which other groups may wait for as well
             look.until.update(dict.fromkeys(several, now + begun + waiting / speed))
             return None
         return waiting * spot.speed / (speed + spot.speed) + age
+
+    def _soonest(self, farm: Farm, prompt: Waiting, near: list[Spot]) -> tuple[Spot, float, float]:
+        """The free worker that would have it done first, with its seconds of loading and of running there."""
+        costs = [(spot, farm.load(prompt, spot), farm.run(prompt, spot)) for spot in near]
+        return costs[0] if len(costs) == 1 else min(costs, key=lambda cost: cost[1] + cost[2])
 
     def _behind_others(self, look: _Look, entries: Iterable[Entry]) -> Pick | None:
         """On one that is slow to answer or has prompts of others, if that is sooner than to wait for a good one."""
@@ -227,11 +232,12 @@ class ExpectedCompletion:
         self, look: _Look, entry: Entry, taken: Spot, spots: Sequence[Spot]
     ) -> tuple[tuple[Spot, Weighed], ...]:
         """Of the workers that came into question, the one taken first."""
-        holders = [spot for spot in look.farm.holders(entry.group) if spot.held]
-        some = dict.fromkeys(s.name for s in (taken, *spots[:_EXPLAINED], *holders[:_EXPLAINED]))
+        holders, _ = look.farm.busy(entry.group, _EXPLAINED)
+        some = dict.fromkeys(s.name for s in (taken, *spots[:_EXPLAINED], *holders))
+        beta = look.beta(look.within(entry.group))
         found = []
         for spot in (look.farm.spots.all[name] for name in some):
             load, run = look.farm.load(entry.prompt, spot), look.farm.run(entry.prompt, spot)
             free_in = look.free_in(spot) + spot.worker.foreign * entry.seconds
-            found.append((spot, Weighed(free_in, load, run, free_in + run + load * (1 + look.beta(entry.group)))))
+            found.append((spot, Weighed(free_in, load, run, free_in + run + load * (1 + beta))))
         return tuple(found)

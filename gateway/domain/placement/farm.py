@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from gateway.domain.ids import WorkerName
 from gateway.domain.placement.estimates import Estimates, Model
 from gateway.domain.placement.groups import Group
 from gateway.domain.placement.lines import Lines
@@ -71,7 +72,7 @@ class Farm:
         names: Iterator[Spot] = (spot for name, spot in idle.items() if name in able and _at_ease(spot))
         if len(idle) <= NEAR:
             return list(names)
-        holding = (s for s in self.holders(group) if s.name in idle and _at_ease(s))
+        holding = (s for s in self.holders(group).values() if s.name in idle and _at_ease(s))
         found = {spot.name: spot for spot in islice(holding, NEAR)}
         found.update((spot.name, spot) for spot in islice(names, NEAR))
         return list(found.values())
@@ -80,13 +81,21 @@ class Farm:
         """The free ones that `near` leaves out."""
         return [s for name, s in self.spots.idle.items() if not _at_ease(s) and name in group.pool.able]
 
-    def holders(self, group: Group) -> list[Spot]:
+    def holders(self, group: Group) -> Mapping[WorkerName, Spot]:
         """Able workers, busy or not, that have the biggest model of a group loaded."""
         if not group.models:
-            return []
-        biggest = max(group.models, key=lambda model: (model.size, model.name))
+            return {}
+        found = self.spots.with_model(group.biggest)
         able, there = group.pool.able, self.spots.open
-        return [s for name, s in self.spots.with_model(biggest.name).items() if name in able and name in there]
+        if found.keys() <= able and found.keys() <= there:  # as nearly always
+            return found
+        return {name: spot for name, spot in found.items() if name in able and name in there}
+
+    def busy(self, group: Group, most: int) -> tuple[list[Spot], int]:
+        """Of the holders those that are not free: so many of them, and how many there are."""
+        holders, idle = self.holders(group), self.spots.idle
+        some = list(islice((spot for name, spot in holders.items() if name not in idle), most))
+        return some, len(some) if len(some) < most else len(holders.keys() - idle.keys())
 
 
 def _at_ease(spot: Spot) -> bool:

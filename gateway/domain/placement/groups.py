@@ -38,6 +38,11 @@ class Group:
     """The caller with the longest line, as far as is known."""
     served_at: int = 0
     """`Lines.served` when a prompt of it was last served, or it was empty."""
+    biggest: str = field(init=False)
+    """The name of its largest model; empty where it loads none."""
+
+    def __post_init__(self) -> None:
+        self.biggest = max(((model.size, model.name) for model in self.models), default=(0, ""))[1]
 
 
 class Entry(NamedTuple):

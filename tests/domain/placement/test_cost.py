@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement import ExpectedCompletion, Placement, Waiting
+from gateway.domain.placement import Constant, ExpectedCompletion, Model, Placement, Waiting, Why
 from tests.domain.placement.makers import offering, placement, runs, waiting, wants, worker
 
 WORKERS, GROUPS, FEW, MANY = 1_000, 12, 1_000, 100_000
@@ -123,3 +123,37 @@ def test_it_costs_the_same_by_expected_completion_too() -> None:
         assert state.decide(1.0) is not None
         found.append(seconds(lambda: state.decide(1.0)))  # noqa: B023 - called at once
     assert found[1] < 3 * found[0]
+
+
+class Loading(Constant):
+    """Runs of ten seconds, loads of ten."""
+
+    def __init__(self) -> None:
+        super().__init__(10.0)
+
+    def load(self, model: Model, worker: WorkerName) -> float:
+        return 10.0
+
+
+def test_to_switch_is_decided_in_a_fraction_of_what_it_costs_to_weigh_each_head_on_each_worker() -> None:
+    """One idle worker of 1,000 with nothing loaded; what it could take is loaded on many busy ones."""
+    state = Placement(ExpectedCompletion(), estimates=Loading())
+    everything = offering(*(f"m{number}" for number in range(GROUPS)))
+    for number in range(WORKERS):
+        state.worker_seen(worker(f"w{number}", catalogue=everything))
+        runs(state, PromptId(f"held-{number}"), WorkerName(f"w{number}"), DEMANDS[number % GROUPS])
+    for prompt in arrivals(30_000):
+        state.waits(prompt, 0.0)
+    state.gone(PromptId("held-0"), 1.0)
+    state.emptied(WorkerName("w0"))
+    chosen = state.decide(1.0)
+    assert chosen is not None
+    assert chosen.why is Why.SWITCH
+    farm = state._farm
+
+    def weigh_all() -> None:
+        for head in state._lines.heads():
+            for spot in farm.spots.all.values():
+                farm.load(head.entry.prompt, spot) + farm.run(head.entry.prompt, spot)
+
+    assert seconds(lambda: state.decide(1.0)) < seconds(weigh_all) / 5
