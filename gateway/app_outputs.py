@@ -52,7 +52,7 @@ def written(
     recorder: Recorder,
 ) -> Written:
     disks, shared = Disks(lambda: Disk(comfy, farm)), settings.outputs == "shared"
-    mirror.listen(lambda _: disks.retain(mirror.workers))
+    mirror.listen(lambda news: disks.retain(mirror.workers) if news.gone else None)
     copies = blobs(settings, "outputs")
     worker_files = ComfyFiles(session, connect_timeout=settings.connect_timeout)
     keeps = KeepOutputs(store, copies, worker_files, tasks, recorder)

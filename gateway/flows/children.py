@@ -36,11 +36,15 @@ class Children:
             if (record := await self.comfy.history(worker.url, id)) is not None:
                 _, _, graph, extra_data, outputs, *_ = record["prompt"]
                 found[id] = QueueItem(graph, extra_data, outputs)
-        known = {attempt.id for _, attempt in self.mirror.on(worker.name)} | await self.store.buried(worker.name)
-        for id, item in found.items():
+        known = {attempt.id for _, attempt in self.mirror.on(worker.name)}
+        news = {id: item for id, item in found.items() if id not in known and not self._is_attempt(item, id)}
+        if not news:
+            return
+        buried = await self.store.buried(worker.name)
+        for id, item in news.items():
             of = posting.parent_of(item.extra_data)
             parent = None if of is None else self.mirror.jobs.get(of)
-            if parent is not None and id not in known and not self._is_attempt(item, id):
+            if parent is not None and id not in buried:
                 await self.store.adopt(_child(PromptId(id), item, parent), worker.name)
         await self.mirror.fresh()
 

@@ -64,7 +64,7 @@ class Inquire:
         The first "yes" counts, else the first "no".
         """
         refusal: PostAnswer | None = None
-        for worker in sorted(workers, key=lambda w: w.remaining)[:_ASKED_AT_MOST]:
+        for worker in sorted(workers, key=self._mirror.load)[:_ASKED_AT_MOST]:
             answer = await self._ask(new, worker)
             if answer is not None and answer.status == 200:
                 return answer

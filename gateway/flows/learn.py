@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from gateway.domain.ids import WorkerName
 from gateway.domain.jobs import Ended, Job
 from gateway.domain.learning import Finding, Learner, lesson
 from gateway.domain.placement import Placement
@@ -36,7 +37,7 @@ class Learn:
         self._recorder = recorder
         self._leads = leads
         self._saved = 0
-        self._workers = 0
+        self._vram: dict[WorkerName, int] = {}
 
     async def recall(self) -> None:
         """Read what is known; to be done before the mirror is first read, and safe to leave out."""
@@ -47,16 +48,16 @@ class Learn:
         self._saved = self._learner.place
 
     def _changed(self, news: News) -> None:
-        touched = news.workers
-        if news.workers or len(self._mirror.workers) != self._workers:
-            if not self._workers:  # all was read anew
-                touched = set(self._mirror.workers)
-            self._workers = len(self._mirror.workers)
-            self._learner.workers({name: worker.vram_total for name, worker in self._mirror.workers.items()})
-        for name in touched:
-            worker = self._mirror.workers.get(name)
-            if worker is not None and isinstance(worker.liveness, Down):
-                self._learner.emptied(name, nodes=True)
+        workers = self._mirror.workers
+        touched = [workers[name] for name in news.workers if name in workers]
+        if len(workers) != len(self._vram) or any(self._vram.get(w.name) != w.vram_total for w in touched):
+            if not self._vram:  # all was read anew
+                touched = list(workers.values())
+            self._vram = {name: worker.vram_total for name, worker in workers.items()}
+            self._learner.workers(self._vram)
+        for worker in touched:
+            if isinstance(worker.liveness, Down):
+                self._learner.emptied(worker.name, nodes=True)
         for name, nodes in news.emptied.items():
             self._learner.emptied(name, nodes=nodes)
         ended = [(job.state.place, job) for _, job in news.prompts if job is not None and isinstance(job.state, Ended)]

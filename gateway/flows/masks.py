@@ -94,7 +94,7 @@ class Masks:
 
     def _able(self) -> Sequence[Worker]:
         up = [worker for worker in self._mirror.workers.values() if worker.answers]
-        return sorted(up, key=lambda worker: (worker.remaining, worker.name != self._mirror.home))
+        return sorted(up, key=lambda worker: (self._mirror.load(worker), worker.name != self._mirror.home))
 
 
 def original_of(text: str) -> FileRef:

@@ -35,6 +35,8 @@ class News:
 
     workers: set[WorkerName] = field(default_factory=set)
     prompts: list[tuple[Job | None, Job | None]] = field(default_factory=list)
+    gone: set[WorkerName] = field(default_factory=set)
+    """Workers that are there no more."""
     emptied: dict[WorkerName, bool] = field(default_factory=dict)
     """Workers whose models are gone, and whether their node caches are too."""
 
@@ -107,6 +109,10 @@ class Mirror:
         held = self._on.get(worker, {}).items()
         return [(self.jobs[id], Attempt(id, worker, attempt)) for attempt, id in held]
 
+    def load(self, worker: Worker) -> int:
+        """How many prompts it has, ours and others'."""
+        return len(self._on.get(worker.name, ())) + worker.foreign
+
     def holder(self, worker: WorkerName, attempt: AttemptId) -> Job | None:
         """The prompt that holds a slot of this worker by this attempt."""
         id = self._on.get(worker, {}).get(attempt)
@@ -165,9 +171,10 @@ class Mirror:
         self.version, self.waits = changes.version, changes.waits
 
     async def _see(self, seen: Mapping[WorkerName, Worker], gone: Iterable[WorkerName]) -> None:
+        gone = self.workers.keys() & gone
         for name in gone:
-            if self.workers.pop(name, None) is not None:
-                self._placement.worker_gone(name)
+            del self.workers[name]
+            self._placement.worker_gone(name)
         new = seen.keys() - self.workers.keys()
         for name, worker in seen.items():
             if worker.catalogue_digest:
@@ -177,7 +184,9 @@ class Mirror:
         if new:
             self.workers = dict(sorted(self.workers.items()))
         self._catalogues.retain(worker.catalogue_digest for worker in self.workers.values())
-        self.transfers.retain(self.workers.keys())
+        if gone:
+            self._news.gone |= gone
+            self.transfers.retain(self.workers.keys())
 
     def _put(self, id: PromptId, job: Job | None) -> None:
         before = self.jobs.pop(id, None)

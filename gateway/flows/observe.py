@@ -142,7 +142,7 @@ _VRAM_STEP = 256 * 2**20
 def _told(worker: Worker) -> tuple[Any, ...]:
     """What others need to know at once; free VRAM in coarse steps, for it moves all the time."""
     facts = (worker.liveness, worker.foreign, worker.vram_total, worker.vram_free // _VRAM_STEP)
-    return (*facts, worker.catalogue_digest, worker.error, worker.sid, worker.lives, worker.remaining > 0)
+    return (*facts, worker.catalogue_digest, worker.error, worker.sid, worker.lives)
 
 
 def _number(value: Any) -> int:

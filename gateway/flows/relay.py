@@ -48,7 +48,9 @@ class Relay:
         self._before: Job | None = None  # over, and perhaps not told yet
         self._remaining = 0  # what the worker's last `status` says it has
         self.on_end: Callable[[str | None], None] = lambda _: None
+        self.on_start: Callable[[str], None] = lambda _: None
         self.on_over: Callable[[Attempt], Awaitable[bool]] = _keeps
+        self.on_freed: Callable[[str], None] = lambda _: None
         self.on_stranger: Callable[[str], None] = lambda _: None
         self.renamed: Callable[[WorkerName, Frame], Awaitable[Frame]] = _as_it_is  # with files by the farm's names
         self.last_status = time.monotonic()
@@ -98,28 +100,39 @@ class Relay:
         job = await self._job(attempt) if attempt else None
         if frame.kind is Kind.START and job is not None:
             await self._after_the_one_before(job)
+            self.on_start(str(frame.attempt))
         if self._running is None and job is not None:
             self._running = attempt  # its start was not heard; what has no id belongs to it all the same
         if frame.idle or frame.kind.ends:
-            if frame.idle:
-                self._running = None
-            elif job is not None:
-                await self._over(job, attempt, remaining)
-            await self._clients.flush()
-            self.on_end(attempt)
+            await self._ended(frame, job, attempt, remaining)
         elif job is not None:
             self._clients.frame(job, await self.renamed(self._worker, frame))
         elif attempt is None and frame.kind is Kind.CUSTOM:
             self._clients.broadcast(await self.renamed(self._worker, frame))
 
-    async def _over(self, job: Job, attempt: AttemptId | None, remaining: int) -> None:
+    async def _ended(self, frame: Frame, job: Job | None, attempt: AttemptId | None, remaining: int) -> None:
+        """It says so twice: when it has ended, and when it has put the record away."""
+        freed = False
+        if frame.idle:
+            self._running = None
+        elif job is not None:
+            freed = await self._over(job, attempt, remaining)
+        await self._clients.flush()
+        if freed and attempt is not None:
+            self.on_freed(attempt)
+        else:
+            self.on_end(attempt)
+
+    async def _over(self, job: Job, attempt: AttemptId | None, remaining: int) -> bool:
         """Its slot is free from now on, unless the worker has more to do: perhaps what the prompt put there itself."""
         held = next((held for _, held in self._mirror.on(self._worker) if held.id == attempt), None)
         if held is None or remaining > 1:
-            return
+            return False
         with suppress(StoreUnavailable):
             if await self.on_over(held):
                 self._before = job
+                return True
+        return False
 
     async def _after_the_one_before(self, job: Job) -> None:
         """The worker ran one after the other, and their client is told so, though the first one's end takes longer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -23,6 +24,8 @@ from gateway.flows.watch import Watch
 log = logging.getLogger(__name__)
 
 _IDLE_LOOK = 1.0
+_CALM_LOOK = 5.0
+"""While the worker tells what it does; a thousand of them are a thousand looks."""
 _AFTER_TROUBLE = 0.5
 _DEAF_AFTER = 2.0
 """Every post that a worker answered brings a `status` at once; without one in this time its socket is deaf (W6)."""
@@ -54,6 +57,7 @@ class Tender:
         self._deaf_at = 0.0  # until the relay is connected again
         self._since: dict[AttemptId, float] = {}  # when each prompt here was first known of
         relay.on_end, relay.on_stranger = self._heard, self._strangers.add
+        relay.on_start, relay.on_freed = self._heard_start, self._heard_over
         disk.doubt()
 
     def wake(self) -> None:
@@ -108,7 +112,8 @@ class Tender:
             log.warning("worker %s: its socket is deaf", self._name)
             self._relay.last_status = self._deaf_at = time.monotonic()
             await listening.renew()
-        return max(0.01, min(self._observer.next_look(), self._watch.next_look(), _IDLE_LOOK))
+        rest = _CALM_LOOK if seen.answers and not self._watch.blind and self._settled() else _IDLE_LOOK
+        return max(0.01, min(self._observer.next_look(), self._watch.next_look(), rest))
 
     async def _watched(self, worker: Worker) -> None:
         """Watch no longer than a poll may take, so that the polls which find a frozen worker down are not held up."""
@@ -145,6 +150,19 @@ class Tender:
         return any(
             _taken(job) and first < self._since[attempt.id] < last for job, attempt in self._mirror.on(self._name)
         )
+
+    def _settled(self) -> bool:
+        """Whether all prompts here are the worker's, and it has been heard since it took them."""
+        heard, held = self._relay.last_status + _NEWS_TAKES, self._mirror.on(self._name)
+        return all(_taken(job) and self._since.get(attempt.id, math.inf) <= heard for job, attempt in held)
+
+    def _heard_start(self, attempt: str) -> None:
+        self._watch.began(attempt)
+        self._bell.set()
+
+    def _heard_over(self, attempt: str) -> None:
+        self._watch.over(attempt)
+        self._bell.set()
 
     def _heard(self, attempt: str | None) -> None:
         self._watch.hurry(attempt)

@@ -64,6 +64,7 @@ class Watch:
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
     _unheard: dict[AttemptId, _Sight] = field(default_factory=dict)
     _early: set[str] = field(default_factory=set)
+    _begun: set[str] = field(default_factory=set)
 
     async def look(self, worker: Worker) -> None:
         """Do what is due for each prompt that holds a slot of this worker."""
@@ -99,6 +100,17 @@ class Watch:
         """Prompts that this worker runs for ours, and nobody here has posted."""
         await self.children.adopt(worker, heard)
 
+    def began(self, attempt: str) -> None:
+        """The worker said that it runs this."""
+        if len(self._begun) >= _EARLY_KEPT:
+            self._begun.clear()  # then it is read
+        self._begun.add(attempt)
+
+    def over(self, attempt: str) -> None:
+        """The worker said that this has ended, and will say when its record is there; if not, it is looked for."""
+        if (sight := self._sights.get(AttemptId(attempt))) is not None:
+            sight.look_at = min(sight.look_at, self.clock() + _FIRST_LOOK)
+
     def hurry(self, attempt: str | None = None) -> None:
         """Something happened to this attempt, or to any: look at once."""
         for id, sight in self._sights.items():
@@ -109,9 +121,8 @@ class Watch:
 
     def next_look(self) -> float:
         """Seconds until something is due."""
-        return max(
-            0.0, min((s.look_at for s in self._sights.values()), default=_LAST_LOOK + self.clock()) - self.clock()
-        )
+        rarest = self.clock() + (_OWNER_LOOK if self._unheard else _DEEP_EVERY)
+        return max(0.0, min((s.look_at for s in self._sights.values()), default=rarest) - self.clock())
 
     async def _check(self, job: Job, attempt: Attempt, worker: Worker) -> None:
         now = self.clock()
@@ -119,6 +130,11 @@ class Watch:
             first = now if attempt.id in self._early else now + _FIRST_LOOK
             sight = self._sights[attempt.id] = _Sight(now, first, now + _FIRST_LOOK)
             self._early.clear()
+        if now < sight.look_at and isinstance(job.state, Assigned) and attempt.id in self._begun:
+            self._begun.discard(attempt.id)
+            await self.store.started(attempt)
+            sight.deep_at = now + _DEEP_EVERY
+            sight.look_at = now + (_BLIND_LOOK if self.blind or job.interrupting else _DEEP_EVERY)
         if now < sight.look_at:
             return
         sight.look_at = now + (self._pause(job, sight, now) if sight.look_at else _FIRST_LOOK)
@@ -195,7 +211,7 @@ class Watch:
 
     async def _lay_to_rest(self, worker: Worker) -> None:
         """Attempts that were given up and show on the worker after all."""
-        if not worker.answers or not worker.remaining or self.clock() < self._rest_at:
+        if not worker.answers or not worker.foreign or self.clock() < self._rest_at:
             return
         self._rest_at = self.clock() + _REST_EVERY
         buried = await self.store.buried(worker.name)
