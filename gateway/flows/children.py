@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from gateway.domain import posting
 from gateway.domain.ids import PromptId
 from gateway.domain.jobs import Job
-from gateway.domain.ports import Comfy, JobStore, NewPrompt, QueueItem
+from gateway.domain.ports import Comfy, JobStore, NewPrompt, QueueItem, WorkerQueue
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror
 
@@ -25,12 +25,13 @@ class Children:
     comfy: Comfy
     mirror: Mirror
 
-    async def adopt(self, worker: Worker, heard: Collection[str] = ()) -> None:
+    async def adopt(self, worker: Worker, heard: Collection[str] = (), queue: WorkerQueue | None = None) -> None:
         """Take in what is on this worker and descends from a prompt of ours.
 
-        `heard` are ids that its events named and nobody knows: those may have ended already.
+        `heard` are ids that its events named and nobody knows: those may have ended already. `queue` is what it has,
+        if that was just read.
         """
-        queue = await self.comfy.queue(worker.url)
+        queue = queue or await self.comfy.queue(worker.url)
         found = {**queue.running, **queue.pending}
         for id in [id for id in heard if id not in found]:
             if (record := await self.comfy.history(worker.url, id)) is not None:

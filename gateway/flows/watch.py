@@ -141,15 +141,17 @@ class Watch:
         if job.interrupting and now >= sight.interrupt_at:
             sight.interrupt_at = now + _INTERRUPT_AGAIN
             await self.attempts.take_back(worker, attempt.id)
-        record = await self.comfy.history(worker.url, attempt.id)
-        remaining = await self.comfy.remaining(worker.url, _ANSWER_TIMEOUT)
-        if record is not None:
-            if remaining > self._others(worker, attempt):
-                await self.children.adopt(worker)
-            await self._end(job, attempt, record, worker)
-        elif now >= sight.deep_at or not remaining:
-            sight.deep_at = now + _DEEP_EVERY
-            await self._find(job, attempt, worker)
+        if now < sight.deep_at:
+            record = await self.comfy.history(worker.url, attempt.id)
+            remaining = await self.comfy.remaining(worker.url, _ANSWER_TIMEOUT)
+            if record is not None:
+                if remaining > self._others(worker, attempt):
+                    await self.children.adopt(worker)
+                await self._end(job, attempt, record, worker)
+            if record is not None or remaining:
+                return
+        sight.deep_at = now + _DEEP_EVERY
+        await self._find(job, attempt, worker)
 
     def _pause(self, job: Job, sight: _Sight, now: float) -> float:
         """Seconds to the next look. A worker that tells what it does is not asked often, for an end hurries us."""
@@ -160,16 +162,19 @@ class Watch:
         return min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
 
     async def _find(self, job: Job, attempt: Attempt, worker: Worker) -> None:
-        where = await self.attempts.whereabouts(worker, attempt.id)
-        if where is Place.RUNNING:
+        """The queue first, then the history: what moves on is not missed."""
+        queue = await self.comfy.queue(worker.url)
+        if attempt.id in queue.running:
             if isinstance(job.state, Assigned):
                 await self.store.started(attempt)
-            await self.children.adopt(worker)
-        elif where is Place.ABSENT:
+            await self.children.adopt(worker, queue=queue)
+        elif attempt.id in queue:
+            return
+        elif (record := await self.comfy.history(worker.url, attempt.id)) is None:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
-        elif isinstance(where, dict):
-            await self.children.adopt(worker)
-            await self._end(job, attempt, where, worker)
+        else:
+            await self.children.adopt(worker, queue=queue)
+            await self._end(job, attempt, record, worker)
 
     async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
         await self.attempts.end(job, attempt, record, worker)
