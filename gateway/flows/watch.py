@@ -108,6 +108,7 @@ class Watch:
 
     def over(self, attempt: str) -> None:
         """The worker said that this has ended, and will say when its record is there; if not, it is looked for."""
+        self._begun.discard(attempt)
         if (sight := self._sights.get(AttemptId(attempt))) is not None:
             sight.look_at = min(sight.look_at, self.clock() + _FIRST_LOOK)
 
@@ -116,6 +117,7 @@ class Watch:
         for id, sight in self._sights.items():
             if attempt in (None, id):
                 sight.look_at = 0.0
+        self._begun.discard(attempt or "")
         if attempt is not None and attempt not in self._sights and len(self._early) < _EARLY_KEPT:
             self._early.add(attempt)  # its post is not on record yet
 
@@ -131,10 +133,10 @@ class Watch:
             sight = self._sights[attempt.id] = _Sight(now, first, now + _FIRST_LOOK)
             self._early.clear()
         if now < sight.look_at and isinstance(job.state, Assigned) and attempt.id in self._begun:
-            self._begun.discard(attempt.id)
-            await self.store.started(attempt)
             sight.deep_at = now + _DEEP_EVERY
             sight.look_at = now + (_BLIND_LOOK if self.blind or job.interrupting else _DEEP_EVERY)
+            self._begun.discard(attempt.id)
+            await self.store.started(attempt)  # meanwhile its end may be heard
         if now < sight.look_at:
             return
         sight.look_at = now + (self._pause(job, sight, now) if sight.look_at else _FIRST_LOOK)
