@@ -22,6 +22,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, LocalStore, S3Store, from_url
 
 from gateway.domain.errors import BlobsUnavailable, NotFound
+from gateway.domain.media import stored_headers
 from gateway.domain.ports.blobs import Blob
 
 _BLOCK = 2**20
@@ -62,13 +63,15 @@ class ObjectBlobs:
     def __init__(self, store: Store, folder: str) -> None:
         self._store = store
         self._folder = folder
+        self._has_urls = isinstance(store, S3Store | GCSStore | AzureStore)
 
-    async def put(self, chunks: AsyncIterable[bytes]) -> Blob:
+    async def put(self, chunks: AsyncIterable[bytes], name: str = "") -> Blob:
         key = uuid.uuid4().hex
         hashed = _Hashed(chunks)
+        options: Any = {"attributes": stored_headers(name)} if name and self._has_urls else {}
         with _translated():
             await obstore.put_async(
-                self._store, self._path(key), aiter(hashed), chunk_size=_PART, max_concurrency=_PARTS_AT_ONCE
+                self._store, self._path(key), aiter(hashed), chunk_size=_PART, max_concurrency=_PARTS_AT_ONCE, **options
             )
         return Blob(key, hashed.digest, hashed.size)
 
@@ -101,7 +104,7 @@ class ObjectBlobs:
                         yield one["path"].rpartition("/")[2]
 
     async def url(self, key: str, seconds: float) -> str | None:
-        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+        if not self._has_urls:
             return None
         with _translated():
             return await obstore.sign_async(self._store, "GET", self._path(key), timedelta(seconds=seconds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from functools import lru_cache
+from urllib.parse import quote
 
 _RUNS = frozenset(
     {
@@ -61,3 +62,14 @@ def view_headers(name: str, destination: str | None) -> list[tuple[str, str]]:
             headers[0] = ("content-type", "application/octet-stream")
             headers[1] = ("content-disposition", disposition(name, attachment=True))
     return [*headers, ("x-content-type-options", "nosniff")]
+
+
+def stored_headers(name: str) -> dict[str, str]:
+    """The same for those who fetch it from a store themselves. Only what every store gives back as it was: other names
+    are written as in RFC 6266."""
+    kind = content_type(name)
+    attachment = is_dangerous(kind)
+    shown = disposition(name, attachment=attachment)
+    if not (name.isascii() and name.isprintable()):
+        shown = f"{'attachment' if attachment else 'inline'}; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Type": "application/octet-stream" if attachment else kind, "Content-Disposition": shown}

@@ -110,5 +110,5 @@ class KeepOutputs:
             if known is not None and known.digest == opened.stat.etag != "":
                 await self._store.keep(name, known)  # a saver that was answered from its cache: kept for longer
                 return
-            blob = await self._blobs.put(opened.chunks)
+            blob = await self._blobs.put(opened.chunks, name.filename)
             await self._store.keep(name, Kept(blob.key, opened.stat.etag or blob.digest, blob.size, time.time()))

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.adapters.blobs import ObjectBlobs, open_store
 from gateway.domain.errors import BlobsUnavailable, NotFound
+from gateway.domain.media import stored_headers
 from tests.s3 import S3, s3_server
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,15 @@ async def test_a_signed_url_is_given_where_the_store_can(blobs: ObjectBlobs, req
     assert url is not None
     body = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read())
     assert body == b"signed"
+
+
+@pytest.mark.parametrize("name", ["a.png", "b.html", "图 \n.svg"])
+async def test_a_store_calls_a_file_by_the_name_that_it_was_put_under(blobs: ObjectBlobs, name: str) -> None:
+    url = await blobs.url((await blobs.put(stream(b"x"), name)).key, 60)
+    if url is None:
+        return
+    told = await asyncio.to_thread(lambda: urllib.request.urlopen(url).headers)
+    assert {key: told[key] for key in ("Content-Type", "Content-Disposition")} == stored_headers(name)
 
 
 async def test_a_store_that_is_away_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

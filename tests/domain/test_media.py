@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.domain.media import content_type, disposition, is_dangerous, media, view_headers
+from gateway.domain.media import content_type, disposition, is_dangerous, media, stored_headers, view_headers
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_kinds_of_media() -> None:
         media("a.glb"),
         "",
     ]
+
+
+def test_what_a_store_says_of_a_file_is_safe_there_and_ascii() -> None:
+    assert stored_headers("a.png") == {"Content-Type": "image/png", "Content-Disposition": 'filename="a.png"'}
+    page = {"Content-Type": "application/octet-stream", "Content-Disposition": 'attachment; filename="a.html"'}
+    assert stored_headers("a.html") == page
+    assert stored_headers("é.png")["Content-Disposition"] == "inline; filename*=UTF-8''%C3%A9.png"
+    assert stored_headers("é\r.svg")["Content-Disposition"] == "attachment; filename*=UTF-8''%C3%A9%0D.svg"
+    assert stored_headers("a\n.png")["Content-Disposition"] == "inline; filename*=UTF-8''a%0A.png"

@@ -66,6 +66,6 @@ async def test_else_the_gateway_sends_it(url: str | None, redirect: bool) -> Non
 async def test_a_head_and_what_a_browser_would_run_are_as_of_any_file() -> None:
     head, body = await view("https://store/x?signed", "x~w.png", method="HEAD")
     assert (head.status, head.get("content-length"), body) == (200, "5", b"")
-    head, body = await view(None, "x~w.html")
+    head, body = await view("https://store/x?signed", "x~w.html")
     assert (head.get("content-type"), body) == ("application/octet-stream", b"hello")
     assert head.get("content-disposition") == 'attachment; filename="x~w.html"'

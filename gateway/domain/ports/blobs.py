@@ -21,9 +21,9 @@ class Blob:
 class Blobs(Protocol):
     """Raises BlobsUnavailable when the store cannot be reached or refuses."""
 
-    async def put(self, chunks: AsyncIterable[bytes]) -> Blob:
+    async def put(self, chunks: AsyncIterable[bytes], name: str = "") -> Blob:
         """Keep a stream of any length, never whole in memory. It is there whole or not at all; what `chunks` raises
-        comes out as it is."""
+        comes out as it is. `name` is what a store that gives out URLs calls it to those who fetch it there."""
         ...
 
     def open(
