@@ -114,7 +114,7 @@ async def _ask(url: str, connections: int, seconds: float, body: bytes | None) -
     began = loop.time()
     request = head.encode() + b"\r\n" + (body or b"")
     made = [
-        loop.create_connection(lambda: _Asker(request, began + seconds), parts.hostname, parts.port)
+        loop.create_connection(lambda: _Asker(request, began + seconds), parts.hostname or "", parts.port or 80)
         for _ in range(connections)
     ]
     askers = [asker for _, asker in await asyncio.gather(*made)]

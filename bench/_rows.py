@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench._load import Rate, asked
 from bench._servers import Server
 
 ROUNDS = 5
+RESULTS = Path(__file__).parent / "results/bench.json"
+FARM = "farm: "
+"""What the cases of `bench.farm` begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,15 @@ def at_least(case: str, unit: str, found: float, limit: float) -> Row:
 
 def at_most(case: str, unit: str, found: float, limit: float) -> Row:
     return Row(case, unit, found, limit, "limit", limit / max(found, 1e-9), 1.0)
+
+
+def keep(rows: Sequence[Row], *, farm: bool) -> None:
+    """Write these down; of what is there already only the other benchmark's rows stay."""
+    old = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    others = [row for row in old if row["case"].startswith(FARM) is not farm]
+    mine = [row.plain() for row in rows]
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(others + mine if farm else mine + others, indent=2) + "\n")
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -150,7 +150,7 @@ async def nginx(upstream: str) -> AsyncIterator[Server | None]:
         file = Path(folder) / "nginx.conf"
         file.write_text(_NGINX.format(folder=folder, port=port, upstream=upstream.removeprefix("http://")))
         async with process(TESTED, found, "-c", str(file), "-p", folder, "-e", f"{folder}/error", quiet=True) as it:
-            yield await _listening(port, it.pid)
+            yield await listening(port, it.pid)
 
 
 @asynccontextmanager
@@ -164,7 +164,7 @@ async def haproxy(upstream: str) -> AsyncIterator[Server | None]:
         file = Path(folder) / "haproxy.cfg"
         file.write_text(_HAPROXY.format(port=port, upstream=upstream.removeprefix("http://")))
         async with process(TESTED, found, "-db", "-f", str(file), quiet=True) as it:
-            yield await _listening(port, it.pid)
+            yield await listening(port, it.pid)
 
 
 _NGINX = """
@@ -213,7 +213,7 @@ async def _until_there(path: Path) -> None:
     raise TimeoutError(f"{path} does not come")
 
 
-async def _listening(port: int, pid: int) -> Server:
+async def listening(port: int, pid: int) -> Server:
     """Once it answers anything at all. With nginx it is the worker process that counts."""
     url = f"http://127.0.0.1:{port}"
     for _ in range(500):

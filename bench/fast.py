@@ -7,18 +7,15 @@ own where there are two, by turns with what it is compared with; figures are med
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import sys
 import time
-from pathlib import Path
 
 from bench import _asking, _scale, _working
-from bench._rows import Row, table
+from bench._rows import Row, keep, table
 from bench._servers import REST, pin
 
-RESULTS = Path(__file__).parent / "results/bench.json"
 PARTS = {
     "answers": _asking.answers,
     "passed": _asking.passed,
@@ -48,8 +45,7 @@ def main() -> None:
     rows = asyncio.run(measured(sys.argv[1:] or list(PARTS)))
     print(table(rows))
     if not sys.argv[1:]:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps([row.plain() for row in rows], indent=2) + "\n")
+        keep(rows, farm=False)
 
 
 if __name__ == "__main__":
