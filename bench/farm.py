@@ -31,7 +31,7 @@ from tests.farm import sleeping
 
 WORKERS, CLIENTS, PROMPTS = 8, 16, 200
 FASTER = 12.0
-LOAD = 15.0
+MEAN, LOAD = 9.4, 15.0
 MODELS = ("a.safetensors", "b.safetensors", "c.safetensors")
 DEFAULT = "expected-completion"
 
@@ -43,11 +43,12 @@ class Prompt:
     at: float
     client: int
     model: str
+    steps: int
     runs: float
 
     def graph(self, load: float, faster: float) -> dict[str, Any]:
         graph = sleeping(self.runs / faster)
-        graph["2"]["inputs"].update(image=["4", 0], steps=1)
+        graph["2"]["inputs"].update(image=["4", 0], steps=self.steps)
         given = {"image": ["1", 0], "model": self.model, "load_seconds": load / faster}
         return {**graph, "4": {"class_type": "ProbeModel", "inputs": given}}
 
@@ -64,14 +65,17 @@ class Drained:
 
 
 def trace(prompts: int = PROMPTS, clients: int = CLIENTS, seed: int = 1) -> list[Prompt]:
-    """At random, twice as fast as eight workers can run them if they never load; models by popularity."""
+    """At random, twice as fast as eight workers can run them if they never load; models by popularity.
+
+    Each is of one of three lengths, from which it is off by a quarter or so.
+    """
     rng = Random(seed)
     popularity = [1 / (rank + 1) ** 0.8 for rank in range(len(MODELS))]
     found, at = [], 0.0
     for _ in range(prompts):
-        at += rng.expovariate(2 * WORKERS / 9.44)
-        model = rng.choices(MODELS, popularity)[0]
-        found.append(Prompt(at, rng.randrange(clients), model, min(60.0, rng.lognormvariate(2.0, 0.7))))
+        at += rng.expovariate(2 * WORKERS / MEAN)
+        model, steps = rng.choices(MODELS, popularity)[0], rng.choice((2, 4, 8))
+        found.append(Prompt(at, rng.randrange(clients), model, steps, MEAN * steps / 5 * rng.lognormvariate(0, 0.25)))
     return found
 
 

@@ -12,7 +12,7 @@ from tests.farm import emulated, farm
 
 pytestmark = pytest.mark.anyio
 
-WORKERS, PROMPTS, FASTER = 4, 48, 80.0
+WORKERS, PROMPTS, LOAD, FASTER = 4, 40, 30.0, 60.0
 
 
 async def played(state: str, policy: str) -> Drained:
@@ -21,7 +21,7 @@ async def played(state: str, policy: str) -> Drained:
         farm(state, *workers, policy=policy) as gateway,
     ):
         urls = [worker.url for worker in workers]
-        return await drained(gateway.urls[0], urls, trace(PROMPTS, clients=4), faster=FASTER)
+        return await drained(gateway.urls[0], urls, trace(PROMPTS, clients=4), load=LOAD, faster=FASTER)
 
 
 async def test_the_default_loads_models_more_seldom(state: str) -> None:

@@ -72,7 +72,10 @@ class Book:
 
     def guess_run(self, work: Work, cached: int, worker: WorkerName, seconds: float) -> None:
         """What part of a time it may have run, when nothing better is known."""
-        self._of(_run(work, cached, worker)).take(math.log(max(seconds, 0.001)), _GUESSED)
+        took = math.log(max(seconds, 0.001))
+        self._of(_run(work, cached, worker)).take(took, _GUESSED)
+        for key, _ in _levels(work):
+            self._of(key).take(took - self.pace(worker) - _sized(work), _GUESSED)
 
     def teach_run(self, work: Work, cached: int, worker: WorkerName, seconds: float, weight: float = 1.0) -> None:
         took = math.log(max(seconds, 0.001))

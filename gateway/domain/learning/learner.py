@@ -208,12 +208,13 @@ class Learner:
         """Whether the time is nearer to that of a run with these loads than to that of one without."""
         run = self._book.run(work, lesson.cached, worker)
         took = math.log(max(lesson.ran, 0.001))
-        if all(self._book.loads_known(model) > 0 for model in models):
+        if self._book.shape_known(work) >= 1 and all(self._book.loads_known(model) > 0 for model in models):
             load = sum(self._book.load(model, worker) for model in models)
             with_load = math.log(math.exp(run) + load)
-            return self._book.shape_known(work) >= 1 and took > (run + with_load) / 2 and took - run > math.log(_SHOWS)
+            return took > (run + with_load) / 2 and took - run > math.log(_SHOWS)
+        known = max(self._book.shape_known(work), self._book.nodes_known(work))
         far = max(math.log(2.0), _SURE * self._book.spread(work, lesson.cached, worker))
-        return self._book.shape_known(work) >= _SURE and took - run > far
+        return known >= _SURE and took - run > far
 
     def _teach_loads(self, models: Collection[Model], worker: WorkerName, seconds: float, weight: float = 1.0) -> None:
         """Divide the time among these as their loads are expected."""

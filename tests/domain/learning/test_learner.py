@@ -77,6 +77,17 @@ def test_what_a_worker_really_holds_is_found_out() -> None:
     assert here.learner.missing(picture("x", 0), A) == frozenset()
 
 
+def test_a_load_shows_in_a_shape_that_never_ran_before_once_its_nodes_are_known() -> None:
+    """Else many shapes that are seen once each would all teach their loads as runs, and the models seem to stay."""
+    here, machine = farm(0.0), Machine(A)
+    for seed, model in enumerate("xxxxyyyy"):
+        here.runs(picture(model, seed, shape=f"s{seed}"), machine)
+    assert {model.name for model in here.learner.loaded(A)} == {"x", "y"}
+    back = here.runs(picture("x", 8, shape="s8"), machine)
+    assert back.loading == pytest.approx(LOADS["x"], rel=0.3)
+    assert [model.name for model in here.learner.loaded(A)] == ["x"]
+
+
 def test_another_worker_is_taken_to_be_as_fast_as_it_was_with_other_shapes() -> None:
     here = farm(0.0)
     fast, slow = Machine(A), Machine(B, speed=0.5)
