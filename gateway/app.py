@@ -187,7 +187,8 @@ async def opened(
             draining=draining,
             metrics=lambda: metrics.exposition(flows.mirror, flows.forecast.waiting()),
         )
-        yield router(_endpoints(settings, flows, Wire(session), ops))
+        wire = await stack.enter_async_context(Wire(session, connect_timeout=settings.connect_timeout))
+        yield router(_endpoints(settings, flows, wire, ops))
 
 
 @dataclass(frozen=True, slots=True)

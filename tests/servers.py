@@ -16,6 +16,7 @@ import redis
 import uvicorn
 
 from gateway.adapters.private_state import server_programs
+from gateway.edge.http import Http
 from gateway.edge.protocol import PatientlyClosed
 
 
@@ -62,6 +63,7 @@ async def serve(app: Any, *, sock: socket.socket | None = None, **config: Any) -
     options: dict[str, Any] = {
         "log_level": "warning",
         "timeout_graceful_shutdown": 1,
+        "http": Http,
         "ws": PatientlyClosed,
     } | config
     server = uvicorn.Server(uvicorn.Config(app, **options))

@@ -1,17 +1,22 @@
 """Bytes to and from a worker, unchanged but for what belongs to one connection or to one browser.
 
-aiohttp stops here: its exceptions become WorkerRefused (nothing was sent) or WorkerSilent (anything else).
+What has no body, as nearly all that is passed through, goes over connections of our own; what has one goes by aiohttp,
+whose exceptions become WorkerRefused (nothing was sent) or WorkerSilent (anything else) here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 
 import aiohttp
 from multidict import CIMultiDict, istr
 from yarl import URL
 
+from gateway.adapters.upstream import Connection
+from gateway.adapters.upstream_pool import Peer, Pool
 from gateway.domain.addresses import masked
 from gateway.domain.errors import BadRequest, WorkerRefused, WorkerSilent
 from gateway.domain.ports.relay import Answer, Headers
@@ -36,6 +41,10 @@ _NEVER_NAMED = frozenset({b"content-length", b"content-type", b"content-encoding
 _AUTOMATIC = tuple(map(istr, ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")))
 """Headers that aiohttp would add on its own."""
 
+_NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NO_TARGET = re.compile(rb"[\x00-\x20\x7f]")
+"""What would end a header, or the first line, before its end."""
+
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError)
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _READ_SIZE = 2**18
@@ -59,27 +68,40 @@ def new_session(*, per_worker: int = 256, connect_timeout: float = 3.0) -> aioht
 
 
 class Relay:
-    """Holds no state of its own; the session is the pool of connections to all workers."""
+    """The session is the pool of connections for requests with bodies; that for the others is its own, until closed."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, per_worker: int = 256, connect_timeout: float = 3.0) -> None:
         self._session = session
+        self._pool = Pool(per_worker=per_worker, connect_timeout=connect_timeout)
 
-    @asynccontextmanager
-    async def open(
+    async def __aenter__(self) -> Relay:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def open(
         self,
         url: str,
         method: str,
         target: bytes | str,
         headers: Headers,
         body: AsyncIterator[bytes] | None = None,
-    ) -> AsyncIterator[Answer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """One request to the worker at `url` and its answer; leaving before the end closes the connection.
 
         `target` (path and query) goes out byte for byte. `body` is pulled only as fast as the worker takes it, and
         only once there is a connection, so after WorkerRefused it is whole. A body without a Content-Length is sent
         chunked. What `body` raises cuts the request off and comes out of here.
         """
-        source = _Source(body) if body is not None else None
+        if body is None:
+            return _Asking(self._pool, url, method, _path(target), headers)
+        return self._sent(url, method, target, headers, _Source(body))
+
+    @asynccontextmanager
+    async def _sent(
+        self, url: str, method: str, target: bytes | str, headers: Headers, source: _Source
+    ) -> AsyncIterator[Answer]:
         try:
             response = await self._session.request(
                 method,
@@ -92,9 +114,53 @@ class Relay:
         except _FAILURES as exc:
             raise _translated(exc, url, source) from exc
         try:
-            yield Answer(response.status, _returned(response), response.content_length, _Chunks(response, url, source))
+            told = _returned(response.status, response.raw_headers)
+            yield Answer(response.status, told, response.content_length, _Chunks(response, url, source))
         finally:
             response.close()
+
+
+class _Asking:
+    """A request without a body. Only a GET or HEAD is sent again, if a kept connection ends before it answers; all
+    else goes over a new one, which no worker can have been about to close."""
+
+    _connection: Connection | None = None
+
+    def __init__(self, pool: Pool, url: str, method: str, target: bytes, headers: Headers) -> None:
+        self._pool = pool
+        self._peer = pool.peer(url)
+        self._again = method in ("GET", "HEAD")
+        self._bodiless = method == "HEAD"
+        self._request = _head(self._peer, method, target, headers)
+
+    async def __aenter__(self) -> Answer:
+        if (connection := await self._asked(fresh=not self._again)) is None:
+            connection = await self._asked(fresh=True)
+            assert connection is not None
+        told = _returned(connection.status, connection.headers)
+        return Answer(connection.status, told, connection.length, connection.chunks(), connection.pour)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._pool.give(self._connection, self._peer)
+
+    async def _asked(self, *, fresh: bool) -> Connection | None:
+        """The connection with its answer begun; None when it was a kept one that ended first."""
+        connection, used = await self._pool.take(self._peer, fresh=fresh)
+        try:
+            await connection.ask(self._request, bodiless=self._bodiless)
+        except WorkerSilent as exc:
+            self._pool.give(connection, self._peer)
+            if used and not connection.touched:
+                return None
+            raise WorkerSilent(f"{masked(self._peer.url)} broke off: {exc}") from exc
+        except BaseException:
+            self._pool.give(connection, self._peer)
+            raise
+        self._connection = connection
+        return connection
 
 
 class _Source:
@@ -147,34 +213,66 @@ def _translated(exc: Exception, url: str, source: _Source | None) -> Exception:
 
 
 def _url(base: str, target: bytes | str) -> URL:
-    path = target.decode("latin-1") if isinstance(target, bytes) else target
-    if not path.startswith("/"):
-        raise BadRequest(f"not a path: {path!r}", field="path")
-    return URL(base.rstrip("/") + path, encoded=True)
+    return URL(base.rstrip("/") + _path(target).decode("latin-1"), encoded=True)
 
 
-def _forwarded(headers: Headers, *, own_credentials: bool) -> CIMultiDict[str]:
-    """For the worker; with credentials of its own in its URL, it is not shown the client's."""
-    drop = _JUDGED | _named_by_connection(headers) | ({b"authorization"} if own_credentials else set())
-    kept: CIMultiDict[str] = CIMultiDict()
+def _path(target: bytes | str) -> bytes:
+    path = target.encode("latin-1") if isinstance(target, str) else target
+    if not path.startswith(b"/") or _NO_TARGET.search(path):
+        raise BadRequest(f"not a path: {path.decode('latin-1')!r}", field="path")
+    return path
+
+
+def _head(peer: Peer, method: str, target: bytes, headers: Headers) -> bytes:
+    """The bytes of a request without a body."""
+    lines = [method.encode(), b" ", peer.prefix, target, b" HTTP/1.1\r\n", peer.named]
+    length = method in ("POST", "PUT", "PATCH")
+    for name, value in _kept(headers, own_credentials=peer.own_credentials):
+        lines += (name, b": ", value, b"\r\n")
+        length = length and name.lower() != b"content-length"
+    lines.append(b"Content-Length: 0\r\n\r\n" if length else b"\r\n")
+    return b"".join(lines)
+
+
+def _kept(headers: Headers, *, own_credentials: bool) -> list[tuple[bytes, bytes]]:
+    """What is the worker's business; with credentials of its own in its URL, it is not shown the client's."""
+    drop = _JUDGED
+    if named := _named_by_connection(headers):
+        drop |= named
+    if own_credentials:
+        drop |= {b"authorization"}
+    kept = []
     for name, value in headers:
-        lower = name.lower()
-        if lower not in drop and not lower.startswith(_JUDGED_PREFIXES):
-            kept.add(name.decode("latin-1"), _text(value))
+        if (lower := name.lower()) in drop or lower.startswith(_JUDGED_PREFIXES):
+            continue
+        if _NO_VALUE.search(value):
+            raise ValueError(f"a header's value has a control character in it: {name!r}")
+        kept.append((name, value))
     return kept
 
 
-def _returned(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
+def _forwarded(headers: Headers, *, own_credentials: bool) -> CIMultiDict[str]:
+    """For aiohttp."""
+    return CIMultiDict(
+        (name.decode("latin-1"), _text(value)) for name, value in _kept(headers, own_credentials=own_credentials)
+    )
+
+
+def _returned(status: int, headers: Headers) -> list[tuple[bytes, bytes]]:
     """For the client; a 204 or 304 has no body, whatever length it names."""
-    drop = _RENEWED | _named_by_connection(response.raw_headers)
-    if response.status in (204, 304):
+    drop = _RENEWED
+    if named := _named_by_connection(headers):
+        drop |= named
+    if status in (204, 304):
         drop |= {b"content-length"}
-    return [(name, value) for name, value in response.raw_headers if name.lower() not in drop]
+    return [(name, value) for name, value in headers if name.lower() not in drop]
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    named = {t.strip().lower() for n, v in headers if n.lower() == b"connection" for t in v.split(b",")}
-    return frozenset(named - _NEVER_NAMED)
+    lines = [value for name, value in headers if name.lower() == b"connection"]
+    if not lines:
+        return frozenset()
+    return frozenset(token.strip().lower() for line in lines for token in line.split(b",")) - _NEVER_NAMED
 
 
 def _text(value: bytes) -> str:

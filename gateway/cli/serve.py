@@ -22,6 +22,7 @@ from gateway.cli.logs import configure
 from gateway.cli.parser import Commands, add_settings, loaded, reason
 from gateway.domain.addresses import masked
 from gateway.domain.errors import GatewayError
+from gateway.edge.http import Http
 from gateway.edge.protocol import PatientlyClosed
 from gateway.settings import Settings
 
@@ -113,7 +114,7 @@ async def _serve(settings: Settings, around: AbstractAsyncContextManager[Setting
 def _config(settings: Settings, state_url: str, leaving: Leaving) -> uvicorn.Config:
     return uvicorn.Config(
         build(settings, state_url, lambda: leaving.begun),
-        http="httptools",
+        http=Http,
         ws=PatientlyClosed,
         ws_per_message_deflate=settings.socket_compression,
         lifespan="on",

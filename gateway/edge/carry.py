@@ -14,8 +14,9 @@ from types import TracebackType
 from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.ports.relay import Answer, Wire
+from gateway.domain.ports.relay import Answer, Sink, Wire
 from gateway.edge.headers import has_body
+from gateway.edge.http import SINK
 
 _QUICK = 0.02
 """Seconds; what is answered within them is not worth a task that watches the client."""
@@ -100,18 +101,22 @@ async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Inc
     """
     request = wire.open(url, scope["method"], target, scope["headers"], incoming.body)
     async with Until(incoming), request as answer:
-        await _answer(answer, send)
+        await _answer(answer, scope.get("extensions", {}).get(SINK), send)
 
 
-async def _answer(answer: Answer, send: Send) -> None:
+async def _answer(answer: Answer, sink: Sink | None, send: Send) -> None:
+    """By way of the sink where there is one: nothing that stands between looks at a body."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-    left = answer.length
     try:
-        async for chunk in answer.chunks:
-            left = None if left is None else left - len(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
-            if left == 0:
-                return
+        if sink is not None and answer.pour is not None:
+            await answer.pour(sink)
+        else:
+            left = answer.length
+            async for chunk in answer.chunks:
+                left = None if left is None else left - len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": left != 0})
+                if left == 0:
+                    return
     except GatewayError:
         return
     await send({"type": "http.response.body", "body": b""})

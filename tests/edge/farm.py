@@ -42,7 +42,11 @@ class Farm:
 
 @asynccontextmanager
 async def gateway(build: Callable[[Wire], ASGIApp]) -> AsyncIterator[str]:
-    async with new_session(connect_timeout=2) as session, serve(Telling(build(Relay(session)))) as url:
+    async with (
+        new_session(connect_timeout=2) as session,
+        Relay(session, connect_timeout=2) as relay,
+        serve(Telling(build(relay))) as url,
+    ):
         yield url
 
 

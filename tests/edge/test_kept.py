@@ -56,7 +56,8 @@ async def serving(folder: Path, files: Mapping[str, bytes], holder: Worker | Non
 
     async with (
         aiohttp.ClientSession() as session,
-        serve(KeptView(kept, Relay(session), holds, Response("otherwise", 404))) as url,
+        Relay(session) as relay,
+        serve(KeptView(kept, relay, holds, Response("otherwise", 404))) as url,
     ):
         yield url
 

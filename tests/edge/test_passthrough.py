@@ -231,7 +231,7 @@ async def test_bytes_reach_the_client_before_the_worker_has_finished() -> None:
         assert await reader.readexactly(4) == b"last"
 
 
-async def test_a_client_connection_serves_many_requests_over_one_to_the_worker() -> None:
+async def test_a_client_connection_serves_many_requests_over_few_to_the_worker() -> None:
     connections = 0
     answers = says("a")
 
@@ -241,12 +241,12 @@ async def test_a_client_connection_serves_many_requests_over_one_to_the_worker()
         await answers(reader, writer)
 
     async with before(handler) as url, connection(url) as (reader, writer):
-        for body in (b"", b"some"):
+        for method, body in (("GET", b""), ("POST", b"some")):
             for _ in range(3):
-                writer.write(request("POST /x", f"Content-Length: {len(body)}", body=body))
+                writer.write(request(f"{method} /x", f"Content-Length: {len(body)}", body=body))
                 assert (await read_head(reader)).status == 200
                 assert await reader.readexactly(1) == b"a"
-    assert connections == 1
+    assert connections == 2, "one for requests without a body, one for those with"
 
 
 @pytest.mark.parametrize(

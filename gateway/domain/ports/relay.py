@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +11,18 @@ from gateway.domain.ids import WorkerName
 from gateway.domain.workers import Worker
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Sink(Protocol):
+    """Where a body can be written to without waiting, piece by piece: a client's socket."""
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Whether it still holds `data`, which then must not change. Nothing happens when the client is gone."""
+        ...
+
+    def fed_by(self, pace: Callable[[bool], None] | None) -> None:
+        """Who is to be told, now and later, whether it is full: True, then wait; False, then go on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,8 @@ class Answer:
     """Of the body in bytes, where that is known beforehand."""
     chunks: AsyncIterator[bytes]
     """The body as it comes, undecoded; WorkerSilent when it breaks off."""
+    pour: Callable[[Sink], Awaitable[None]] | None = None
+    """Instead of `chunks`, where it can be: all of the body into a sink. Raises as `chunks` does."""
 
 
 class Wire(Protocol):

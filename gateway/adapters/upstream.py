@@ -1,0 +1,245 @@
+"""One connection to a worker, HTTP/1.1: a request without a body out, its answer in, no stop in between.
+
+The bytes of a body go from one socket to the other inside the event loop's callback: no stream reader, no task that
+wakes up for each piece, no copy where there are many at once. One buffer serves all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from gateway.domain.errors import WorkerSilent
+from gateway.domain.ports.relay import Sink
+
+_READ_SIZE = 2**18
+_AHEAD = 2**18
+"""Bytes that are kept for a reader who does not come for them; then the worker has to wait."""
+_WORTH_KEEPING = 2**16
+"""From so many bytes on a transport writes at once, and what it has written need not be copied."""
+
+
+class Buffer:
+    """What all connections read into, one after the other; never kept over a callback."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_READ_SIZE))
+
+    def renew(self) -> None:
+        """Somebody still holds what was read last."""
+        self.view = memoryview(bytearray(_READ_SIZE))
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Answers one `ask` at a time. `lost` is told when it has ended, asked or not."""
+
+    _transport: asyncio.Transport
+    _parser: HttpResponseParser
+
+    def __init__(self, buffer: Buffer, lost: Callable[[Connection], None]) -> None:
+        self._buffer = buffer
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._chunks: deque[bytes] = deque()
+        self._sink: Sink | None = None
+        self._asked = self._closed = self._paused = self._complete = self._keeps = False
+        self.idle_since = 0.0
+
+    async def ask(self, request: bytes, *, bodiless: bool) -> None:
+        """Send the head of a request, return when that of its answer is there. `bodiless`: no body follows it."""
+        self._parser = HttpResponseParser(self)
+        self._bodiless = bodiless
+        self._chunks.clear()
+        self._size = 0
+        self._headed = self._counted = self._complete = self._keeps = False
+        self._left: int | None = None
+        self._failure: WorkerSilent | None = None
+        self.touched = False
+        """Whether any of the answer has come."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.length: int | None = None
+        """Of the body, where it is known beforehand."""
+        self._asked = True
+        if self._closed:
+            raise WorkerSilent("it has hung up")
+        self._transport.write(request)
+        await self._wait()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes, and no further than the reader follows; WorkerSilent when it breaks off."""
+        while True:
+            while self._chunks:
+                chunk = self._chunks.popleft()
+                self._size -= len(chunk)
+                self._pace(self._size > _AHEAD)
+                yield chunk
+            if self._complete:
+                return
+            await self._wait()
+
+    async def pour(self, sink: Sink) -> None:
+        """The rest of the body to the sink, as fast as that takes it; WorkerSilent when it breaks off."""
+        while self._chunks:
+            sink.write(self._chunks.popleft())
+        self._size = 0
+        if self._complete:
+            return
+        self._sink = sink
+        sink.fed_by(self._pace)
+        try:
+            while not self._complete:
+                await self._wait()
+        finally:
+            self._sink = None
+            sink.fed_by(None)
+
+    def release(self) -> bool:
+        """Whether another request may be sent; else it is closed at once."""
+        self._waiter = None
+        self._asked = False
+        if self._complete and self._keeps and not self._closed:
+            self._pace(False)
+            return True
+        self.abort()
+        return False
+
+    def abort(self) -> None:
+        self._asked = False
+        self._transport.abort()
+
+    async def _wait(self) -> None:
+        """Until the head, a piece of the body or its end is there."""
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        await self._waiter
+        if self._failure is not None and not self._chunks:
+            raise self._failure
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _pace(self, full: bool) -> None:
+        """Stop reading while what was read is not taken."""
+        if full is not self._paused and not self._closed:
+            self._paused = full
+            (self._transport.pause_reading if full else self._transport.resume_reading)()
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is none by its class
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if not self._asked:
+            self.abort()  # nobody asked: what comes now would be taken for the next answer
+            return
+        self.touched = True
+        if self._counted:
+            self._take(self._buffer.view[:nbytes])
+            return
+        try:
+            self._parser.feed_data(self._buffer.view[:nbytes])
+        except (HttpParserError, HttpParserUpgrade) as exc:
+            self._keeps = False
+            if not self._complete:
+                self._fail(f"no HTTP that is understood: {exc}")
+
+    def eof_received(self) -> None:
+        self._ended(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self._ended(exc)
+        self._lost(self)
+
+    def _ended(self, exc: Exception | None) -> None:
+        self._keeps = False
+        if not self._asked or self._complete:
+            return
+        if self._headed and not self._counted and self._until_end and exc is None:
+            self._finish()
+        else:
+            self._fail(f"hung up: {exc!r}" if exc else "hung up")
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None:
+            self._failure = WorkerSilent(why)
+        self._wake()
+
+    # httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if self.status < 200:  # 100 and 103; after 101 the parser raises
+            self.headers = []
+            return
+        self._headed = True
+        self._keeps = self._parser.should_keep_alive()
+        told = {name.lower(): value for name, value in self.headers}
+        self._until_end = b"transfer-encoding" not in told and b"content-length" not in told
+        if self._bodiless or self.status in (204, 304):
+            self.length = 0
+            self._finish()
+        elif b"transfer-encoding" not in told and b"content-length" in told:
+            self.length = self._left = int(told[b"content-length"])
+            if not self._left:
+                self._finish()
+        elif b"transfer-encoding" in told and told[b"transfer-encoding"].strip().lower() != b"chunked":
+            self._keeps = False
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        if self._complete or not self._headed:
+            self._keeps = False
+        elif self._left is not None:
+            self._take(memoryview(body))
+        else:
+            self._deliver(memoryview(body))
+
+    def on_message_complete(self) -> None:
+        if self._headed and not self._complete:
+            if self._left:
+                self._fail("its length is not what it said")
+            else:
+                self._finish()
+
+    def _take(self, view: memoryview) -> None:
+        """A piece of a body whose length is known; from the second on the parser is not asked."""
+        assert self._left is not None
+        self._counted = True
+        if len(view) > self._left:
+            self._keeps = False
+            view = view[: self._left]
+        self._left -= len(view)
+        if view:
+            self._deliver(view)
+        if not self._left and not self._complete:
+            self._finish()
+
+    def _deliver(self, view: memoryview) -> None:
+        if self._sink is None:
+            self._chunks.append(bytes(view))
+            self._size += len(view)
+            self._pace(self._size > _AHEAD)
+            self._wake()
+        elif len(view) < _WORTH_KEEPING:
+            self._sink.write(bytes(view))
+        elif self._sink.write(view):
+            self._buffer.renew()
+
+    def _finish(self) -> None:
+        self._complete = True
+        self._wake()

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from gateway.adapters.relay import Relay, new_session
+from gateway.domain.errors import WorkerSilent
+from tests.servers import until
+from tests.wire import Head, answering, read_head, worker
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+MIB = 2**20
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+@pytest.fixture
+async def relay(anyio_backend: object) -> AsyncIterator[Relay]:
+    async with new_session(connect_timeout=2) as session, Relay(session, connect_timeout=2) as relay:
+        yield relay
+
+
+class Glass:
+    """A sink that is full from `room` bytes on, until it is emptied; it holds what it was given, uncopied."""
+
+    def __init__(self, room: int = 2**40) -> None:
+        self.held: list[bytes | memoryview] = []
+        self.size = 0
+        self.room = room
+        self.pace: Callable[[bool], None] | None = None
+
+    def write(self, data: bytes | memoryview) -> bool:
+        self.held.append(data)
+        self.size += len(data)
+        if self.size >= self.room and self.pace is not None:
+            self.pace(True)
+        return True
+
+    def fed_by(self, pace: Callable[[bool], None] | None) -> None:
+        self.pace = pace
+        if pace is not None:
+            pace(self.size >= self.room)
+
+    def emptied(self) -> None:
+        self.room = 2**40
+        assert self.pace is not None
+        self.pace(False)
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.held)
+
+
+async def poured(relay: Relay, url: str, glass: Glass, method: str = "GET") -> int:
+    async with relay.open(url, method, b"/", []) as answer:
+        assert answer.pour is not None
+        await answer.pour(glass)
+        return answer.status
+
+
+BODY = bytes(range(256)) * 4096 * 3
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY,
+        CHUNKED
+        + b"".join(b"%x\r\n%b\r\n" % (MIB, BODY[at : at + MIB]) for at in range(0, len(BODY), MIB))
+        + b"0\r\n\r\n",
+    ],
+    ids=["length", "chunked"],
+)
+async def test_all_of_a_body_is_poured_and_its_connection_used_again(relay: Relay, response: bytes) -> None:
+    connections = 0
+    answers = answering(response)
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answers(reader, writer)
+
+    async with worker(handler) as url:
+        for _ in range(3):
+            glass = Glass()
+            assert await poured(relay, url, glass) == 200
+            assert glass.content == BODY
+    assert connections == 1
+
+
+async def test_a_body_may_end_with_its_connection(relay: Relay) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + BODY)
+
+    async with worker(handler) as url:
+        for _ in range(2):
+            glass = Glass()
+            assert await poured(relay, url, glass) == 200
+            assert glass.content == BODY
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n", CHUNKED + b"ffffff\r\n"])
+async def test_a_body_that_breaks_off_raises(relay: Relay, head: bytes) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(head)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"half")
+
+    async with worker(handler) as url:
+        glass = Glass()
+        with pytest.raises(WorkerSilent):
+            await poured(relay, url, glass)
+        assert glass.content == b"half"
+
+
+async def test_a_full_sink_stops_the_worker(relay: Relay) -> None:
+    written = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (100 * MIB))
+        for _ in range(100):
+            writer.write(b"x" * MIB)
+            await writer.drain()
+            written += 1
+
+    glass = Glass(room=MIB)
+
+    async def stalled() -> bool:
+        before = written
+        await asyncio.sleep(0.2)
+        return 0 < written == before
+
+    async with worker(handler) as url:
+        pouring = asyncio.create_task(poured(relay, url, glass))
+        await until(stalled, "the worker has to wait")
+        assert glass.size < 2 * MIB
+        glass.emptied()
+        assert await pouring == 200
+    assert glass.size == 100 * MIB
+
+
+async def test_news_before_the_answer_is_left_out(relay: Relay) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    news = answering(b"HTTP/1.1 100 Continue\r\n\r\n" + early + OK)
+    async with worker(news) as url, relay.open(url, "GET", b"/", []) as answer:
+        body = b"".join([chunk async for chunk in answer.chunks])
+    assert (answer.status, answer.headers, body) == (200, [(b"Content-Length", b"2")], b"ok")
+
+
+async def test_a_change_of_protocol_that_nobody_asked_for_is_no_answer(relay: Relay) -> None:
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    async with worker(answering(switching)) as url:
+        with pytest.raises(WorkerSilent):
+            await poured(relay, url, Glass())
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"),
+        ("HEAD", CHUNKED),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 999\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ],
+)
+async def test_where_no_body_can_be_none_is_waited_for(relay: Relay, method: str, head: bytes) -> None:
+    async with worker(answering(head)) as url:
+        for _ in range(2):
+            glass = Glass()
+            await poured(relay, url, glass, method)
+            assert glass.content == b""
+
+
+async def test_what_comes_after_an_answer_is_not_the_next_one(relay: Relay) -> None:
+    """A worker that says more than it said it would is heard no further."""
+    connections: list[list[str]] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines: list[str] = []
+        connections.append(lines)
+        while True:
+            lines.append((await read_head(reader)).line)
+            writer.write(OK + OK.replace(b"ok", b"no"))
+
+    async with worker(handler) as url:
+        for _ in range(3):
+            glass = Glass()
+            assert await poured(relay, url, glass) == 200
+            assert glass.content == b"ok"
+    assert [len(lines) for lines in connections] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+async def test_a_worker_that_closes_what_was_kept_costs_no_request(relay: Relay, method: str) -> None:
+    """It closes at the very moment at which the next request is on its way."""
+    heads: list[Head] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await read_head(reader))
+        writer.write(OK if heads[-1].line.startswith("GET") else b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.readexactly(1)
+
+    async with worker(handler) as url:
+        assert await poured(relay, url, Glass()) == 200
+        for _ in range(3):
+            assert await poured(relay, url, Glass(), method) in (200, 204)
+    assert len(heads) == 4
+
+
+async def test_what_has_begun_is_not_asked_for_again(relay: Relay) -> None:
+    heads: list[str] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await read_head(reader)).line)
+        writer.write(OK)
+        heads.append((await read_head(reader)).line)
+        writer.write(OK[:9])
+
+    async with worker(handler) as url:
+        assert await poured(relay, url, Glass()) == 200
+        with pytest.raises(WorkerSilent):
+            await poured(relay, url, Glass())
+    assert len(heads) == 2
+
+
+async def test_who_is_cancelled_leaves_no_connection_behind(relay: Relay) -> None:
+    hung_up = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        assert await reader.read() == b""
+        hung_up.set()
+
+    async with worker(handler) as url:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await poured(relay, url, Glass())
+        await asyncio.wait_for(hung_up.wait(), 5)
+
+
+async def test_a_post_without_a_body_says_so(relay: Relay) -> None:
+    seen: list[Head] = []
+    async with worker(answering(OK, seen=seen)) as url:
+        await poured(relay, url, Glass(), "POST")
+        await poured(relay, url, Glass(), "GET")
+    assert [head.get("content-length") for head in seen] == ["0", None]

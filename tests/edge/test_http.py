@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.edge.http import SINK
+from tests.servers import serve
+from tests.wire import connection, exchange, read_body, read_head
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+
+GET = b"GET /a%20b?c=%2F HTTP/1.1\r\nHost: x\r\n\r\n"
+MIB = 2**20
+
+
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param}
+
+
+def saying(*messages: dict[str, Any], seen: list[Scope] | None = None) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if seen is not None:
+            seen.append(scope)
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> dict[str, Any]:
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(data: bytes = b"", *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
+
+
+def length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", str(size).encode()
+
+
+async def raw(url: str, *requests: bytes) -> bytes:
+    """All that comes for requests of which the last ends the connection."""
+    async with connection(url) as (reader, writer):
+        writer.write(b"".join(requests))
+        return await reader.read()
+
+
+LAST = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+async def test_what_a_request_is() -> None:
+    seen: list[Scope] = []
+    async with serve(saying(start(length(0)), body(), seen=seen), lifespan="off", server_header=False) as url:
+        await exchange(url, GET)
+        await exchange(url, b"GET http://else/p?q#f HTTP/1.1\r\nHost: x\r\nX-A: 1\r\nx-a: 2\r\n\r\n")
+    assert [(one["path"], one["raw_path"], one["query_string"]) for one in seen] == [
+        ("/a b", b"/a%20b", b"c=%2F"),
+        ("/p", b"/p", b"q"),
+    ]
+    assert seen[1]["headers"] == [(b"host", b"x"), (b"x-a", b"1"), (b"x-a", b"2")]
+    assert seen[0]["headers"] is not seen[1]["headers"]
+    assert (seen[0]["method"], seen[0]["http_version"], seen[0]["scheme"]) == ("GET", "1.1", "http")
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([start(length(2)), body(b"ok")], b"content-length: 2\r\n\r\nok"),
+        ([start(length(2)), body(b"o", more=True), body(b"k")], b"content-length: 2\r\n\r\nok"),
+        ([start(), body(b"ok")], b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        ([start(), body(b"o", more=True), body(b"k", more=True), body()], b"1\r\no\r\n1\r\nk\r\n0\r\n\r\n"),
+        ([start(), body()], b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ([start(length(0), status=204), body()], b"content-length: 0\r\n\r\n"),
+        ([start(status=304), body()], b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    ],
+)
+async def test_how_an_answer_is_framed(messages: list[dict[str, Any]], expected: bytes) -> None:
+    plain: dict[str, Any] = {"lifespan": "off", "server_header": False, "date_header": False}
+    async with serve(saying(*messages), **plain) as url:
+        found = (await raw(url, LAST)).replace(b"connection: close\r\n", b"")
+        twice = await raw(url, GET, LAST)
+    assert found.startswith(b"HTTP/1.1 ")
+    assert found.endswith(expected)
+    assert twice.count(b"HTTP/1.1 ") == 2
+
+
+async def test_a_head_request_gets_the_head_alone() -> None:
+    for messages in ([start(length(2)), body(b"ok")], [start(), body(b"ok")]):
+        async with serve(saying(*messages), lifespan="off") as url:
+            assert (await raw(url, LAST.replace(b"GET", b"HEAD"))).endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [start(length(3)), body(b"ok")],
+        [start(length(1)), body(b"ok")],
+        [start((b"x", b"a\r\nb: c"))],
+        [start((b"x y", b"a"))],
+        [body(b"ok")],
+        [start(length(2)), body(b"ok", more=True), start()],
+        [start(length(2))],
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+async def test_what_is_no_answer_cuts_the_connection_or_is_a_500(messages: list[dict[str, Any]]) -> None:
+    async with serve(saying(*messages), lifespan="off", log_level="critical") as url:
+        found = await raw(url, GET)
+    assert found.startswith(b"HTTP/1.1 500") or not found.endswith(b"\r\n0\r\n\r\n")
+    assert b"\r\nb: c" not in found
+
+
+async def test_the_head_does_not_wait_for_the_body() -> None:
+    go_on = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(length(2)))
+        await go_on.wait()
+        await send(body(b"ok"))
+
+    async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        head = await read_head(reader)
+        go_on.set()
+        assert await read_body(reader, head) == b"ok"
+
+
+async def test_one_timer_ends_what_is_idle_and_nothing_else() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(1.2 if scope["path"] == "/slow" else 0)
+        await send(start(length(2)))
+        await send(body(b"ok"))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        for path in (b"/a", b"/slow", b"/b"):
+            writer.write(GET.replace(b"/a", path, 1))
+            assert await read_body(reader, await read_head(reader)) == b"ok"
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+class Spring:
+    """Writes to the sink until it is full, then as it is told to."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.full = asyncio.Event()
+        self.over = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sink = scope["extensions"][SINK]
+        await send(start(length(self.left)))
+        again = asyncio.Event()
+        stopped = False
+
+        def pace(stop: bool) -> None:
+            nonlocal stopped
+            stopped = stop
+            (self.full if stop else again).set()
+
+        sink.fed_by(pace)
+        block = memoryview(b"x" * MIB)
+        while self.left:
+            while stopped:
+                again.clear()
+                await again.wait()
+            sink.write(block[: self.left])
+            self.left -= min(self.left, MIB)
+            if sink.disconnected:
+                self.gone.set()
+                return
+        sink.fed_by(None)
+        await send(body())
+        self.over.set()
+
+
+def unread(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    sock = socket.create_connection((parts.hostname or "", parts.port or 0))
+    sock.sendall(GET)
+    return sock
+
+
+async def test_a_sink_says_when_it_is_full_and_when_there_is_room() -> None:
+    spring = Spring(64 * MIB)
+    async with serve(spring, lifespan="off") as url:
+        with unread(url) as sock:
+            await asyncio.wait_for(spring.full.wait(), 5)
+            await asyncio.sleep(0.1)
+            assert spring.left > 32 * MIB, "the rest waits where it comes from"
+            assert await asyncio.to_thread(_drained, sock, 64 * MIB) >= 64 * MIB
+            await asyncio.wait_for(spring.over.wait(), 5)
+
+
+def _drained(sock: socket.socket, size: int) -> int:
+    got = 0
+    while got < size and (data := sock.recv(MIB)):
+        got += len(data)
+    return got
+
+
+async def test_whoever_feeds_a_client_that_left_is_told_to_go_on() -> None:
+    spring = Spring(64 * MIB)
+    async with serve(spring, lifespan="off") as url:
+        with unread(url):
+            await asyncio.wait_for(spring.full.wait(), 5)
+        await asyncio.wait_for(spring.gone.wait(), 5)
+
+
+async def test_a_chunked_body_by_the_sink() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        for piece in (b"", b"one", b"", memoryview(b"two")):
+            scope["extensions"][SINK].write(piece)
+        await send(body())
+
+    async with serve(app, lifespan="off") as url:
+        assert (await raw(url, LAST)).endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
