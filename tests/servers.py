@@ -60,6 +60,7 @@ async def serve(app: Any, *, sock: socket.socket | None = None, **config: Any) -
     `sock` is a listening socket to use instead of a free port, so that a server can come back where it was.
     """
     listener = sock or socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only where the kind is spelt out
     options: dict[str, Any] = {
         "log_level": "warning",
         "timeout_graceful_shutdown": 1,

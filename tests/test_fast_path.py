@@ -25,7 +25,7 @@ from tests.servers import serve
 
 pytestmark = pytest.mark.anyio
 
-_TURNS, _ABREAST, _EACH = 3, 16, 5
+_TURNS, _ABREAST, _EACH = 5, 16, 5
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from gateway.cli.serve import Leaving, _config
+from gateway.cli.serve import Leaving, _config, listening
 from gateway.edge.protocol import PatientlyClosed
 from gateway.settings import Settings
 from tests.servers import serve, until
@@ -181,3 +181,10 @@ async def test_one_that_has_gone_is_written_to_no_more(flood: Flood, url: str) -
     with unread(url):
         await asyncio.wait_for(flood.stuck.wait(), 10)
     await until(lambda: not tasks(), "nothing is left of it", timeout=15)
+
+
+def test_no_small_answer_waits_for_an_acknowledgement() -> None:
+    """Head and body are two writes: with Nagle's algorithm the second waits for up to 40 ms."""
+    with listening("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname()):
+        with sock.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
