@@ -185,6 +185,9 @@ async def test_one_that_has_gone_is_written_to_no_more(flood: Flood, url: str) -
 
 def test_no_small_answer_waits_for_an_acknowledgement() -> None:
     """Head and body are two writes: with Nagle's algorithm the second waits for up to 40 ms."""
-    with listening("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname()):
-        with sock.accept()[0] as accepted:
-            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        listening("127.0.0.1", 0) as sock,
+        socket.create_connection(sock.getsockname()),
+        sock.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
