@@ -47,7 +47,8 @@ def tenders(
         relay = Relay(name, mirror, clients)
         relay.renamed, relay.on_over = written.outputs.renamed, jobs.over
         watch = Watch(jobs, comfy, mirror, attempts, children, farm.alive, forgotten)
-        watch.heard = lambda: relay.last_heard
+        watch.heard, watch.hears = lambda: relay.last_heard, relay.hears
+        watch.will_tell = relay.will_tell
         return Tender(name, mirror, observer, watch, relay, events, written.disks.of(name))
 
     return tender

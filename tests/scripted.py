@@ -252,6 +252,10 @@ class Scripted:
             self.pending.pop(id, None)
         return web.Response()
 
+    async def _newest(self, request: web.Request) -> web.Response:
+        count = int(request.query.get("max_items", 10_000))
+        return web.json_response(dict([*self.history.items()][-count:]))
+
     async def _history(self, request: web.Request) -> web.Response:
         id = request.match_info["id"]
         self.told[id] += id in self.history
@@ -302,6 +306,7 @@ class Scripted:
                 web.get("/prompt", self._remaining),
                 web.get("/queue", self._queue),
                 web.post("/queue", self._edit_queue),
+                web.get("/history", self._newest),
                 web.get("/history/{id}", self._history),
                 web.post("/interrupt", self._interrupt),
                 web.post("/free", self._free),

@@ -76,6 +76,10 @@ class ComfyApi:
         record = found.get(id)
         return record if isinstance(record, dict) else None
 
+    async def newest(self, url: str, count: int) -> dict[str, dict[str, Any]]:
+        found = await self._json(url, f"/history?max_items={count}")
+        return {id: record for id, record in found.items() if isinstance(record, dict)}
+
     async def stats(self, url: str, timeout: float) -> dict[str, Any]:
         return await self._json(url, "/system_stats", timeout, tries=1)
 

@@ -10,13 +10,17 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.domain import posting
-from gateway.domain.ids import PromptId
+from gateway.domain.ids import AttemptId, PromptId
 from gateway.domain.jobs import Job
 from gateway.domain.ports import Comfy, JobStore, NewPrompt, QueueItem, WorkerQueue
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror
+
+_NEWEST = 20
+"""How many of a worker's last records are read where its events were not heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +29,28 @@ class Children:
     comfy: Comfy
     mirror: Mirror
 
-    async def adopt(self, worker: Worker, heard: Collection[str] = (), queue: WorkerQueue | None = None) -> None:
+    async def adopt(
+        self,
+        worker: Worker,
+        heard: Collection[str] = (),
+        queue: WorkerQueue | None = None,
+        after: AttemptId | None = None,
+    ) -> None:
         """Take in what is on this worker and descends from a prompt of ours.
 
-        `heard` are ids that its events named and nobody knows: those may have ended already. `queue` is what it has,
-        if that was just read.
+        `heard` are ids that its events named and nobody knows: those may have ended already. So may all that were
+        put there by an attempt whose worker was not heard: `after` is that attempt, which has ended before them.
+        `queue` is what the worker has, if that was just read.
         """
         queue = queue or await self.comfy.queue(worker.url)
         found = {**queue.running, **queue.pending}
         for id in [id for id in heard if id not in found]:
             if (record := await self.comfy.history(worker.url, id)) is not None:
-                _, _, graph, extra_data, outputs, *_ = record["prompt"]
-                found[id] = QueueItem(graph, extra_data, outputs)
+                found[id] = _item(record)
+        if after is not None:
+            ended = [*(await self.comfy.newest(worker.url, _NEWEST)).items()]
+            place = next((at for at, (id, _) in enumerate(ended) if id == after), -1)
+            found = {**{id: _item(record) for id, record in ended[place + 1 :]}, **found}
         known = {attempt.id for _, attempt in self.mirror.on(worker.name)}
         news = {id: item for id, item in found.items() if id not in known and not self._is_attempt(item, id)}
         if not news:
@@ -53,6 +67,11 @@ class Children:
         """An attempt of ours that the mirror has not heard of yet says itself which one it is."""
         ours = item.extra_data.get(posting.OURS)
         return isinstance(ours, dict) and ours.get("attempt_id") == id
+
+
+def _item(record: dict[str, Any]) -> QueueItem:
+    _, _, graph, extra_data, outputs, *_ = record["prompt"]
+    return QueueItem(graph, extra_data, outputs)
 
 
 def _child(id: PromptId, item: QueueItem, parent: Job) -> NewPrompt:

@@ -23,6 +23,7 @@ from gateway.flows.mirror import Mirror
 _WAITING_AT_MOST = 10_000
 _STRANGERS_KEPT = 256
 _NAMES_KEPT = 16
+_STARTS_KEPT = 256
 
 
 async def _as_it_is(_: WorkerName, frame: Frame) -> Frame:
@@ -44,6 +45,7 @@ class Relay:
         self._bell = asyncio.Event()
         self._running: AttemptId | None = None
         self._strangers: OrderedDict[AttemptId, None] = OrderedDict()
+        self._begun: OrderedDict[AttemptId, bool] = OrderedDict()  # heard without a gap; True once their end has been
         self._under: dict[str, set[AttemptId]] = {}
         self._before: Job | None = None  # over, and perhaps not told yet
         self._remaining = 0  # what the worker's last `status` says it has
@@ -73,8 +75,18 @@ class Relay:
 
     def lost(self) -> None:
         self._running = None
+        self._begun.clear()
         self.last_heard = -math.inf
         self.on_end(None)
+
+    def hears(self, attempt: AttemptId) -> bool:
+        """Whether all has been heard that this attempt did, from its start: one posted under a name at which nobody
+        listens, or while the worker was not connected, did what it did unheard."""
+        return attempt in self._begun
+
+    def will_tell(self, attempt: AttemptId) -> bool:
+        """Whether the end of this attempt is still to be heard, or to be carried on with all that comes before it."""
+        return not self._begun.get(attempt, True)
 
     def needs(self, sid: str) -> bool:
         """Whether anything that was there when this client_id was still posted under has not ended."""
@@ -97,6 +109,7 @@ class Relay:
         attempt = frame.attempt or self._running
         if frame.kind is Kind.START:
             self._running = frame.attempt
+            self._begin(frame.attempt)
         job = await self._job(attempt) if attempt else None
         if frame.kind is Kind.START and job is not None:
             await self._after_the_one_before(job)
@@ -118,10 +131,18 @@ class Relay:
         elif job is not None:
             freed = await self._over(job, attempt, remaining)
         await self._clients.flush()
+        if attempt in self._begun:
+            self._begun[attempt] = True
         if freed and attempt is not None:
             self.on_freed(attempt)
         else:
             self.on_end(attempt)
+
+    def _begin(self, attempt: AttemptId | None) -> None:
+        if attempt:
+            self._begun[attempt] = False
+            if len(self._begun) > _STARTS_KEPT:
+                self._begun.popitem(last=False)
 
     async def _over(self, job: Job, attempt: AttemptId | None, remaining: int) -> bool:
         """Its slot is free from now on, unless the worker has more to do: perhaps what the prompt put there itself."""

@@ -45,6 +45,7 @@ class _Sight:
     look_at: float
     deep_at: float
     interrupt_at: float = 0.0
+    record_at: float = 0.0  # when its record was first seen
     failures: int = 0
 
 
@@ -59,6 +60,8 @@ class Watch:
     patience: float  # seconds after which even a living replica has forgotten the prompt that it was posting
     clock: Callable[[], float] = time.monotonic
     heard: Callable[[], float] = lambda: -math.inf  # when the worker's socket said anything; -inf while there is none
+    hears: Callable[[AttemptId], bool] = lambda _: False  # whether an attempt was heard from its start
+    will_tell: Callable[[AttemptId], bool] = lambda _: False  # whether the end of one is still to be heard
     blind: bool = False  # nothing is heard of this worker: what runs there is read every second
     _rest_at: float = 0.0
     _sights: dict[AttemptId, _Sight] = field(default_factory=dict)
@@ -147,13 +150,23 @@ class Watch:
             record = await self.comfy.history(worker.url, attempt.id)
             remaining = await self.comfy.remaining(worker.url, _ANSWER_TIMEOUT)
             if record is not None:
-                if remaining > self._others(worker, attempt):
-                    await self.children.adopt(worker)
-                await self._end(job, attempt, record, worker)
+                await self._ended(job, attempt, record, worker, remaining)
             if record is not None or remaining:
                 return
         sight.deep_at = now + _DEEP_EVERY
         await self._find(job, attempt, worker)
+
+    async def _ended(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker, remaining: int) -> None:
+        """Its record is there; its last events may still be on their way, and come before its end."""
+        sight, now = self._sights[attempt.id], self.clock()
+        sight.record_at = sight.record_at or now
+        if self.will_tell(attempt.id) and now < sight.record_at + _NEWS_TAKES:
+            sight.look_at = now + _FIRST_LOOK
+            return
+        heard = self.hears(attempt.id)
+        if not heard or remaining > self._others(worker, attempt):
+            await self.children.adopt(worker, after=None if heard else attempt.id)
+        await self._end(job, attempt, record, worker)
 
     def _pause(self, job: Job, sight: _Sight, now: float) -> float:
         """Seconds to the next look. A worker that tells what it does is not asked often, for an end hurries us."""
@@ -172,15 +185,22 @@ class Watch:
             await self.children.adopt(worker, queue=queue)
         elif attempt.id in queue:
             return
-        elif (record := await self.comfy.history(worker.url, attempt.id)) is None:
+        elif await self.comfy.history(worker.url, attempt.id) is None:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
         else:
-            await self.children.adopt(worker, queue=queue)
-            await self._end(job, attempt, record, worker)
+            self.hurry(attempt.id)  # it has ended just now
 
     async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
+        for other, before in self._before(job, worker):  # the history keeps the order in which they ended
+            if (told := await self.comfy.history(worker.url, before.id)) is not None:
+                await self.attempts.end(other, before, told, worker)
         await self.attempts.end(job, attempt, record, worker)
         await self.mirror.fresh()  # so that the next look does not read the record once more
+
+    def _before(self, job: Job, worker: Worker) -> list[tuple[Job, Attempt]]:
+        """Our other prompts on the worker that it began, or was given, before this one."""
+        held = [(other, attempt) for other, attempt in self.mirror.on(worker.name) if _posted(other)]
+        return sorted((one for one in held if _turn(one[0]) < _turn(job)), key=lambda one: _turn(one[0]))
 
     def _others(self, worker: Worker, attempt: Attempt) -> int:
         """How many of our prompts are on the worker besides this one."""
@@ -233,6 +253,12 @@ class Watch:
         for sights in (self._sights, self._unheard):
             for id in sights.keys() - kept:
                 del sights[id]
+
+
+def _turn(job: Job) -> tuple[bool, float, int]:
+    """What sorts the prompts of one worker as it runs them: what runs, then what waits there."""
+    since = job.state.since if isinstance(job.state, Assigned | Running) else math.inf
+    return not isinstance(job.state, Running), since, job.seq
 
 
 def _posted(job: Job) -> bool:

@@ -138,6 +138,28 @@ async def test_children_that_end_before_anybody_looks_are_followed_too(state: st
         await until(all_there, "all three have ended")
 
 
+async def test_children_that_ended_while_nothing_was_heard_are_found_in_the_history(
+    state: str, scripted_worker: Scripted
+) -> None:
+    async with farm(state, scripted_worker) as gateway:
+        client = gateway.client()
+        parent = await client.submit(sleeping())
+        await client.runs(parent)
+        scripted_worker.deaf = True
+        child = born(scripted_worker)
+        scripted_worker.finish()
+        grandchild = born(scripted_worker)
+        scripted_worker.finish()
+        scripted_worker.finish()
+        stranger = scripted_worker.take({"prompt": picture(), "extra_data": {}})
+        scripted_worker.finish()
+        scripted_worker.cut()
+        for id in (parent, child, grandchild):
+            await client.ended(id)
+        assert list(await client.get("/history")) == [parent, child, grandchild]
+        assert (await client.ask("GET", f"/gateway/jobs/{stranger}")).status == 404
+
+
 async def test_an_empty_id_owns_nothing_that_is_not_its_own(state: str, scripted_worker: Scripted) -> None:
     async with farm(state, scripted_worker) as gateway:
         client = gateway.client()

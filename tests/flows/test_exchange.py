@@ -588,7 +588,7 @@ async def test_the_log_has_all_of_a_prompt_before_its_end(state: str, two: Farm)
             told = [json.loads(fields[b"e"]) for _, fields in await store.xrange(key)]
             kinds = [one["type"] for one in told]
             assert kinds[0] == "execution_start"
-            assert kinds[-1] == "execution_success"
+            assert kinds[-1] == "execution_success", kinds
             assert kinds.count("executed") == 1
             assert set(kinds) <= {*STATE, "execution_success"}
             assert 0 < await store.ttl(key) <= 3600
