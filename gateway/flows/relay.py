@@ -131,7 +131,7 @@ class Relay:
         elif job is not None:
             freed = await self._over(job, attempt, remaining)
         await self._clients.flush()
-        if attempt in self._begun:
+        if attempt is not None and attempt in self._begun:
             self._begun[attempt] = True
         if freed and attempt is not None:
             self.on_freed(attempt)
