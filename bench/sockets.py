@@ -18,12 +18,12 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from bench._servers import Server
 from tests.farm import picture
 from tests.flows import saying
 from tests.scripted import Scripted, scripted
@@ -39,26 +39,6 @@ _UPGRADE = (
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 GOALS = {"events": 10_000, "idle": 40.0, "preview": 5.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A process under test."""
-
-    url: str
-    pid: int
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of a core that it has used."""
-        times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-
-    @property
-    def memory(self) -> int:
-        """KiB in use."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 @asynccontextmanager
@@ -186,7 +166,7 @@ async def idle(server: Server) -> float:
 
     writers = await asyncio.gather(*map(one, range(IDLE)))
     await asyncio.sleep(2.0)  # what was needed for the handshakes is given back
-    cost = (server.memory - before) / IDLE
+    cost = (server.memory - before) * 1024 / IDLE
     for writer in writers:
         writer.close()
     return cost

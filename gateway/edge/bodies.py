@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import BrokenBody
 from gateway.domain.ids import PromptId
@@ -84,6 +85,10 @@ class _Ready(Response):
         self.status_code = status
         self.background = None
         self.raw_headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def raw_json(body: bytes, status: int = 200) -> Response:

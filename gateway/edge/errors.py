@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.domain import errors
 from gateway.edge.bodies import as_json
+from gateway.edge.http import SINK
 
 STATUS: Mapping[type[errors.GatewayError], int] = {
     errors.BadRequest: 400,
@@ -44,23 +45,32 @@ class Telling:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def noting(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        said = scope.get("extensions", {}).get(SINK)
+        passed = send
+        if said is None:
+            said = passed = _Noting(send)
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, passed)
         except errors.GatewayError as error:
-            if begun:
+            if said.response_started:
                 raise
             await on_gateway_error(error)(scope, receive, send)
         except Exception:
-            if not begun and scope["type"] == "http":
+            if not said.response_started and scope["type"] == "http":
                 await trouble()(scope, receive, send)
             raise
+
+
+class _Noting:
+    """Whether an answer has begun, where the server does not tell: of sockets, and of servers that are not ours."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.response_started = False
+
+    async def __call__(self, message: Message) -> None:
+        self.response_started = True
+        await self._send(message)
 
 
 def on_gateway_error(error: errors.GatewayError) -> Response:

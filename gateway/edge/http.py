@@ -22,6 +22,7 @@ SINK = "comfygw.sink"
 
 _NO_NAME = re.compile(rb'[\x00-\x1f\x7f()<>@,;:\[\]={} \t\\"]')
 _NO_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_USUAL = frozenset(b"date server content-type content-length content-disposition etag last-modified vary".split())
 _BODILESS = frozenset({204, 304})
 _AT_ONCE = 2**16
 """Bytes of a body that are worth copying behind the head, to be written with it."""
@@ -200,7 +201,7 @@ class Cycle(RequestResponseCycle):
                 self.chunked_encoding = True
             elif name == b"connection" and b"close" in map(bytes.strip, value.lower().split(b",")):
                 self.keep_alive, closes = False, True
-            if _NO_NAME.search(name):
+            if name not in _USUAL and _NO_NAME.search(name):
                 raise RuntimeError("Invalid HTTP header name.")
             values.append(value)
             head += (name, b": ", value, b"\r\n")

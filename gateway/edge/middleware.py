@@ -29,12 +29,17 @@ class Doorkeeper:
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
         self._door = door
+        self._of_no_origin = door.decide(host=None, origin=None, site=None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        verdict = self._door.decide(**_said_of_origin(scope["headers"]))
+        verdict = self._of_no_origin
+        for name, _ in scope["headers"]:
+            if name in _ASKED_ABOUT:
+                verdict = self._door.decide(**_said_of_origin(scope["headers"]))
+                break
         if isinstance(verdict, Refused):
             log.warning("refused %s %s: %s", scope.get("method", "socket"), scope["path"], verdict.reason)
             await _refuse(scope, receive, send)
@@ -113,6 +118,9 @@ class Timing:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._observe(route, time.perf_counter() - began)
 
+
+_ASKED_ABOUT = frozenset({b"origin", b"sec-fetch-site"})
+"""Without them the door lets everybody in that it lets in at all: programs, and pages that are typed in."""
 
 _OF_ORIGIN = {b"host": "host", b"origin": "origin", b"sec-fetch-site": "site", b"referer": "referer"}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from gateway.domain import records
@@ -49,8 +50,10 @@ class Query:
         """The body of GET /history/{id}; `{}` for what is unknown or has not ended."""
         await self._mirror.fresh()
         job = self._mirror.jobs.get(id)
-        ended = job is not None and isinstance(job.state, Ended)
-        return await self._history_body([id] if ended else [])
+        if job is None or not isinstance(job.state, Ended):
+            return b"{}"
+        record = self._records.kept(id)
+        return await self._history_body([id]) if record is None else b"{%b: %b}" % (_key(id), record)
 
     async def jobs(self, wanted: JobFilter) -> dict[str, Any]:
         """The answer of GET /api/jobs."""
@@ -95,7 +98,7 @@ class Query:
 
     async def _history_body(self, ids: Sequence[PromptId]) -> bytes:
         found = await self._records.get(ids)
-        rows = [json.dumps(id).encode() + b": " + found[id] for id in ids if id in found]
+        rows = [_key(id) + b": " + found[id] for id in ids if id in found]
         return b"{" + b", ".join(rows) + b"}"
 
     def _summary(self, job: Job) -> dict[str, Any]:
@@ -112,6 +115,13 @@ class RecordCache:
         self._limit = limit
         self._size = 0
         self._kept: OrderedDict[PromptId, bytes] = OrderedDict()
+
+    def kept(self, id: PromptId) -> bytes | None:
+        """Its record, if that is at hand."""
+        record = self._kept.get(id)
+        if record is not None:
+            self._kept.move_to_end(id)
+        return record
 
     async def get(self, ids: Sequence[PromptId]) -> dict[PromptId, bytes]:
         """Those of `ids` that have a record."""
@@ -130,6 +140,11 @@ class RecordCache:
         self._kept[id] = raw
         while self._size > self._limit and self._kept:
             self._size -= len(self._kept.popitem(last=False)[1])
+
+
+@lru_cache(maxsize=4096)
+def _key(id: PromptId) -> bytes:
+    return json.dumps(id).encode()
 
 
 def chosen(ids: Sequence[PromptId], max_items: int | None, offset: int | None) -> Sequence[PromptId]:
