@@ -272,6 +272,7 @@ def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
         dispatch,
         Loop("catalogue", every=1.0, tick=flows.catalog.tick),
         Loop("counts", every=1.0, tick=flows.clients.tick),
+        Loop("forecast", every=2.0, tick=flows.forecast.tick),
         Loop("learn", every=_UPKEEP_EVERY, tick=flows.learn.tick),
         Loop("upkeep", every=_UPKEEP_EVERY, tick=flows.upkeep.tick),
         Loop("keeping", every=_KEEPING_EVERY, tick=lambda: flows.inputs.keep(flows.tending.leads()), timeout=600),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
+from heapq import heapreplace
 
-from gateway.domain.ids import WorkerName
+from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.jobs import Assigned, Job, Queued, Running
 from gateway.domain.learning import Learner
 from gateway.domain.placement import Placement, Work
@@ -15,6 +17,11 @@ from gateway.flows.pace import Pace
 _SHORTEST, _LONGEST = 1.0, 600.0
 _OVERDUE = 0.1
 """What ran longer than expected will run for this share of its time more, as far as can be said."""
+
+_BREATH = 50
+"""After so many workers others get their turn."""
+_SINGLY = 256
+"""So many of the prompts before one are placed one by one; more are divided evenly among the workers first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +51,8 @@ class Forecast:
         able = [w.name for w in self._placement.able(job.demand) if w.refusal() is None]
         if not able:
             return Eta(None, None)
-        start = self._start(able, position)
-        return Eta(start, start + min(self._takes(job.work, name) for name in able))
+        done, start = min((start + self._takes(job.work, name), start) for start, name in self._starts(able, job.id))
+        return Eta(start, done)
 
     def waiting(self) -> float:
         """Predicted seconds of running of all that waits, on middling workers."""
@@ -59,13 +66,33 @@ class Forecast:
             return self._pace.until_room()
         return min(_LONGEST, max(_SHORTEST, self.waiting() / waiting / up))
 
-    def _start(self, able: list[WorkerName], position: int) -> float:
-        """What runs on these workers, and the prompts before it, are divided among them."""
-        busy = [self._busy(name) for name in able]
-        waiting = max(1, sum(map(_waits, self._mirror.live.values())))
-        ahead = position * self.waiting() / waiting
-        first = min(busy)
-        return first + (sum(busy) - first * len(busy)) * (position > 0) / len(busy) + ahead / len(busy)
+    async def tick(self) -> None:
+        """Tell placement when what runs is now expected to end: by what was learned since it was placed, and later
+        than expected where it is overdue."""
+        if not self._learner.place:
+            return
+        for number, name in enumerate(list(self._mirror.workers)):
+            if number % _BREATH == 0:
+                await asyncio.sleep(0)
+            for job, _ in self._mirror.on(name):
+                if isinstance(job.state, Assigned | Running):
+                    self._placement.ends_at(job.id, time.time() + self._remaining(job, job.state))
+
+    def _starts(self, able: list[WorkerName], id: PromptId) -> list[tuple[float, WorkerName]]:
+        """When each of these workers could begin with this prompt, in seconds from now: it ends what it holds, and
+        whichever is free first takes the next of those before."""
+        ahead = self._placement.ahead(id, self._learner.typical)
+        free = sorted((self._busy(name), name) for name in able)
+        if ahead is None or ahead.count < 0.5:
+            return free
+        each = ahead.seconds / ahead.count
+        single = min(round(ahead.count), _SINGLY)
+        level = max(0.0, (ahead.count - single) * each / len(free))
+        free = [(seconds + level, name) for seconds, name in free]
+        for _ in range(single):
+            seconds, name = free[0]
+            heapreplace(free, (seconds + each, name))
+        return free
 
     def _busy(self, name: WorkerName) -> float:
         held = [job for job, _ in self._mirror.on(name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.farm import farm, picture, timed
+from tests.farm import farm, picture, timed, with_model
 from tests.scripted import Scripted
 
 pytestmark = pytest.mark.anyio
@@ -37,3 +37,55 @@ async def test_a_full_queue_says_when_the_next_prompt_will_start(state: str, scr
         answer = await client.post(picture())
         assert answer.status == 503
         assert 60 < int(answer.headers["Retry-After"]) < 120
+
+
+async def test_the_prompts_before_one_are_given_to_the_workers_as_they_fall_free(
+    state: str, scripted_worker: Scripted, second_worker: Scripted
+) -> None:
+    for worker in (scripted_worker, second_worker):
+        worker.instant = True
+    async with farm(state, scripted_worker, second_worker) as gateway:
+        client = gateway.client()
+        for worker in (scripted_worker, second_worker):
+            timed(worker, 100.0)
+        for _ in range(8):
+            await client.ended(await client.submit(picture()))
+        for worker in (scripted_worker, second_worker):
+            worker.instant = False
+        ids = [await client.submit(picture()) for _ in range(6)]
+        etas = [(await client.job(id))["eta"] for id in ids]
+        assert etas == pytest.approx([100, 100, 200, 200, 300, 300], rel=0.2)
+
+
+async def test_a_prompt_waits_for_a_busy_worker_by_what_was_learned_of_its_runs_and_loads(
+    state: str, scripted_worker: Scripted, second_worker: Scripted
+) -> None:
+    """120 s to load, 10 s to run: what a busy worker holds is sooner there than on one that has nothing loaded."""
+    workers = {"w0": scripted_worker, "w1": second_worker}
+    for worker in workers.values():
+        worker.instant = True
+    async with farm(state, *workers.values()) as gateway:
+        client = gateway.client()
+        for seconds in (130.0, 10.0, 10.0, 10.0):
+            for worker in workers.values():
+                timed(worker, seconds)
+            id = await client.submit(with_model("a.safetensors"))
+            await client.ended(id)
+        name = (await client.job(id))["worker"]
+        holder, empty = workers.pop(name), *workers.values()
+        assert len(holder.started) == 4
+        holder.instant = empty.instant = False
+        runs = await client.submit(with_model("a.safetensors"))
+        waits = await client.submit(with_model("a.safetensors"))
+        await client.runs(runs)
+        other = await client.submit(with_model("b.safetensors"))
+        await empty.runs()
+        assert (await client.job(other))["worker"] != name, "that one was free all the time"
+        empty.finish()
+        await client.ended(other)
+        assert await client.state(waits) == "queued"
+        assert (await client.job(waits))["estimated_start_seconds"] == pytest.approx(10, rel=0.3)
+        holder.finish()
+        await client.runs(waits)
+        told = await client.job(waits)
+        assert (told["worker"], told["reason"]) == (name, "waited-for-resident")

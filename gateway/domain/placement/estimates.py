@@ -7,12 +7,10 @@ The seam between reading and learning on one side and deciding on the other:
   thousands of times a decision, so each answer must be a look-up or two, and free of side effects.
 - What a worker has loaded is placement's own estimate (least recently used first out, within its VRAM); whoever
   sees more calls `Placement.holds` (it has just these models) or `Placement.emptied` (it has none).
-- When what runs will end is `Estimates.run` + `Estimates.load` from its start; whoever sees better (progress events)
-  calls `Placement.ends_at`.
+- When what runs will end is `Estimates.run` + `Estimates.load` from its start; whoever sees better (what was learned
+  since, how long it is overdue) calls `Placement.ends_at`.
 
-With `Constant` nothing is known, and placement is plain first come, first served. `Placement.backlog(now)`, the
-predicted seconds that wait and run, `Placement.ahead(id)`, those of them that come before one prompt, and
-`Placement(..., estimates=)` come with the policy that uses them.
+With `Constant` nothing is known, and placement is plain first come, first served.
 """
 
 from __future__ import annotations

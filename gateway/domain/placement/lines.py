@@ -137,6 +137,14 @@ class Lines:
         lines = (group.lines[entry.prompt.caller] for group in self._callers[entry.prompt.caller].groups)
         return sum(bisect_left(line, entry[:3]) for line in lines)
 
+    def before(self, entry: Entry) -> dict[str, int]:
+        """How many prompts of each caller are served before this one, if every worker fitted all."""
+        return self.order.before(entry.prompt.caller, self.rank(entry))
+
+    def lines_of(self, caller: str) -> Iterable[tuple[Group, list[Entry]]]:
+        """A caller's lines."""
+        return ((group, group.lines[caller]) for group in self._callers[caller].groups)
+
     @property
     def callers(self) -> int:
         return len(self._callers)

@@ -38,8 +38,8 @@ class Order(Protocol):
         """Callers with the smallest are served first; among equals the prompt that came first."""
         ...
 
-    def before(self, caller: str, rank: int) -> int:
-        """How many waiting prompts are served before the one that `rank` of its caller's precede."""
+    def before(self, caller: str, rank: int) -> dict[str, int]:
+        """How many waiting prompts of each caller are served before the one that `rank` of its caller's precede."""
         ...
 
 
@@ -76,9 +76,9 @@ class Turns:
     def key(self, caller: str) -> float:
         return self._turns[caller][0]
 
-    def before(self, caller: str, rank: int) -> int:
+    def before(self, caller: str, rank: int) -> dict[str, int]:
         turn = self._turns[caller][rank]
-        return sum(bisect_left(turns, turn) for turns in self._turns.values())
+        return {other: bisect_left(turns, turn) for other, turns in self._turns.items()}
 
 
 @dataclass(slots=True)
@@ -149,13 +149,13 @@ class Shares:
     def key(self, caller: str) -> float:
         return self._flows[caller].start // ROUND
 
-    def before(self, caller: str, rank: int) -> int:
+    def before(self, caller: str, rank: int) -> dict[str, int]:
         mine = self._flows[caller]
         start = mine.start + rank * mine.cost
-        found = rank
-        for flow in self._flows.values():
+        found = {caller: rank}
+        for other, flow in self._flows.items():
             if flow is not mine and flow.waiting and flow.start <= start:
-                found += min(flow.waiting, 1 + int((start - flow.start) / max(flow.cost, 1e-9)))
+                found[other] = min(flow.waiting, 1 + int((start - flow.start) / max(flow.cost, 1e-9)))
         return found
 
     def _flow(self, caller: str) -> _Flow:

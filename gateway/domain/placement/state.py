@@ -7,21 +7,24 @@ that a decision costs as much as there are groups of prompts and free workers, w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
-from gateway.domain.placement.estimates import Constant, Estimates, Model
+from gateway.domain.placement.estimates import Constant, Estimates, Model, Work
 from gateway.domain.placement.farm import Farm
 from gateway.domain.placement.groups import Entry, Group, Head
 from gateway.domain.placement.lines import Lines
 from gateway.domain.placement.policies import Pick, Policy
 from gateway.domain.placement.spots import Spot, Spots, unfit
-from gateway.domain.placement.waiting import Chosen, Kind, Waiting
+from gateway.domain.placement.waiting import Ahead, Chosen, Kind, Waiting
 from gateway.domain.workers import Worker
 
 ANYWHERE = WorkerName("")
 """What estimates are asked for of a prompt that may run on any worker."""
+
+_SAMPLE = 8
+"""Of a longer line so many stand for all, where it is asked how long it takes."""
 
 EXPLAINED = 32
 """In a farm of more workers than this, a decision gives reasons only for those that came into question."""
@@ -147,20 +150,28 @@ class Placement:
         entry = self._lines.get(id)
         if entry is None:
             return None
-        return self._lines.order.before(entry.prompt.caller, self._lines.rank(entry))
+        return sum(self._lines.before(entry).values())
 
-    def ahead(self, id: PromptId) -> float | None:
-        """Predicted seconds of running that wait before this one, as `position` counts; None if it waits not."""
-        position = self.position(id)
-        return None if position is None else position * self._waiting_seconds() / max(1, len(self))
-
-    def backlog(self, now: float) -> float:
-        """Predicted seconds of running that wait, and that are left of what runs."""
-        busy = (spot for spot in self._spots.all.values() if spot.held)
-        return self._waiting_seconds() + sum(max(0.0, spot.until - now) for spot in busy)
-
-    def _waiting_seconds(self) -> float:
-        return sum(group.seconds for group in self._lines.groups)
+    def ahead(self, id: PromptId, takes: Callable[[Work], float]) -> Ahead | None:
+        """What waits before this one for workers that it may run on, each counted with the share of its own workers
+        that these are; None if it waits not. `takes` tells the seconds that a work takes."""
+        entry = self._lines.get(id)
+        if entry is None:
+            return None
+        mine = entry.group.pool.able & self._spots.open
+        count = seconds = 0.0
+        for caller, before in self._lines.before(entry).items():
+            if not before:
+                continue
+            lines = list(self._lines.lines_of(caller))
+            part = before / sum(len(line) for _, line in lines)
+            for group, line in lines:
+                if there := group.pool.able & self._spots.open:
+                    number = part * len(line) * len(there & mine) / len(there)
+                    some = line[:_SAMPLE]
+                    count += number
+                    seconds += number * sum(takes(each.prompt.work) for each in some) / len(some)
+        return Ahead(count, seconds)
 
     def _chosen(self, pick: Pick) -> Chosen:
         prompt, taken = pick.entry.prompt, pick.spot.name

@@ -70,6 +70,14 @@ class Weighed:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What waits before a prompt: how many, and the seconds that they take one after the other."""
+
+    count: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """`reasons` says of other workers why they were not taken, of all of them in a small farm."""
 

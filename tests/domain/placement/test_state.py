@@ -6,6 +6,7 @@ from gateway.domain.demand import Demand
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.placement import Model, RoundRobin
 from gateway.domain.placement.lines import KEPT_KINDS
+from gateway.domain.placement.waiting import Ahead
 from gateway.domain.workers import Down, HalfOpen, Suspect, Unknown, Up, Worker
 from tests.domain.facts import names
 from tests.domain.placement.makers import GIB, changed, offering, place, placement, runs, served, waiting, wants, worker
@@ -296,3 +297,15 @@ def test_a_group_that_is_stuck_holds_up_nobody() -> None:
     assert served(state) == [("me-2", "x"), ("b-1", "x")]
     state.worker_seen(changed(worker("x"), catalogue=offering("b")))
     assert served(state) == [("stuck", "x")]
+
+
+def test_what_is_ahead_counts_by_the_share_of_workers_in_common() -> None:
+    state = placement(worker("x", catalogue=offering("a", "b")), worker("y", catalogue=offering("b", "c")))
+    for number, model in enumerate("abcab"):
+        state.waits(waiting(f"p{number}-{model}", number, demand=wants(model)), 0.0)
+    found = state.ahead(PromptId("p3-a"), lambda _: 7.0)
+    assert found is not None
+    assert found.count == pytest.approx(3 * (2 * 1 + 2 * 0.5) / 5), "of the first three all a and half of b, as of all"
+    assert found.seconds == pytest.approx(7.0 * found.count)
+    assert state.ahead(PromptId("p0-a"), lambda _: 7.0) == Ahead(0.0, 0.0)
+    assert state.ahead(PromptId("gone"), lambda _: 7.0) is None
