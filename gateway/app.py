@@ -217,7 +217,7 @@ class _Flows:
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
     recorder, pace, catalogues, learner = PrometheusRecorder(metrics), Pace(), Catalogues(store.farm), Learner()
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
-    placement, decisions = _placement(settings, learner), _decisions(settings)
+    placement, log = _placement(settings, learner), _decisions(settings)
     mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
     wrote = written(settings, jobs, farm, store.outputs, session, comfy, mirror, tasks, recorder)
     files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
@@ -228,7 +228,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
         mirror=mirror,
-        submit=submit(settings, jobs, comfy, mirror, placement, reading, attempts, forecast, recorder, tasks),
+        submit=submit(settings, jobs, comfy, mirror, placement, reading, attempts, forecast, recorder, tasks, log),
         query=Query(mirror, kept),
         clients=clients,
         exchange=Exchange(store.events, clients, store.replica),
@@ -237,7 +237,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         farm=Farm(farm, mirror, placement, forecast),
         homes=homes,
         catalog=Catalog(homes, max_upload=settings.max_upload, files=mirror),
-        dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread, decisions),
+        dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread, log),
         tending=tending,
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
         forecast=forecast,
@@ -260,9 +260,8 @@ def _placement(settings: Settings, learner: Learner) -> Placement:
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:
     dispatch = Loop("dispatch", every=1.0, tick=flows.dispatch.tick)
     flows.mirror.listen(lambda _: dispatch.wake())
-    flows.mirror.listen(flows.clients.changed)
-    flows.mirror.listen(flows.dispatch.decisions.changed)
-    flows.mirror.listen(lambda news: flows.tending.wake(news.workers))
+    for changed in (flows.clients.changed, flows.dispatch.decisions.changed, flows.tending.changed):
+        flows.mirror.listen(changed)
     leases = Loop("leases", every=min(1.0, settings.lease_ttl / 4), tick=flows.tending.tick, timeout=settings.lease_ttl)
     flows.mirror.listen(lambda news: leases.wake() if flows.tending.is_due(news.workers) else None)
     return [

@@ -7,6 +7,7 @@ from gateway.adapters.redis_jobs import RedisJobs
 from gateway.domain.placement import Placement
 from gateway.domain.ports import Limits
 from gateway.flows.attempts import Attempts, Tries
+from gateway.flows.decisions import Decisions
 from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
 from gateway.flows.mirror import Mirror
@@ -38,6 +39,8 @@ def submit(
     forecast: Forecast,
     recorder: PrometheusRecorder,
     tasks: Tasks,
+    decisions: Decisions,
 ) -> Submit:
     inquire = Inquire(jobs, comfy, mirror, reading.catalogues, attempts, grace=settings.worker_grace)
-    return Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, tasks, _limits(settings))
+    limits = _limits(settings)
+    return Submit(jobs, mirror, placement, reading, attempts, inquire, forecast, recorder, tasks, limits, decisions)

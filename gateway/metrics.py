@@ -162,10 +162,11 @@ class PrometheusRecorder:
     def refused(self, reason: str) -> None:
         self._metrics.refused.labels(reason).inc()
 
-    def dispatched(self, reason: str, waited: float, decided: float) -> None:
+    def dispatched(self, reason: str, waited: float, decided: float | None) -> None:
         self._metrics.reason.labels(reason).inc()
         self._metrics.queue_time.observe(max(0.0, waited))
-        self._metrics.decision.observe(decided)
+        if decided is not None:
+            self._metrics.decision.observe(decided)
 
     def ended(self, outcome: str, ran: float, attempts: int) -> None:
         self._metrics.jobs.labels(outcome).inc()

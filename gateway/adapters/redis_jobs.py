@@ -62,10 +62,10 @@ class RedisJobs:
         nowhere = Attempt(new.id, WorkerName(""), new_attempt_id())
         return await self._accept(new, limits, "wait", nowhere, "")
 
-    async def accept_on(self, new: NewPrompt, attempt: Attempt, waits: str) -> New:
-        return await self._accept(new, _NO_LIMITS, "post", attempt, waits)
+    async def accept_on(self, new: NewPrompt, attempt: Attempt, waits: str, reasons: str = "") -> New:
+        return await self._accept(new, _NO_LIMITS, "post", attempt, waits, "reasons", reasons)
 
-    async def _accept(self, new: NewPrompt, limits: Limits, how: str, attempt: Attempt, waits: str) -> New:
+    async def _accept(self, new: NewPrompt, limits: Limits, how: str, attempt: Attempt, waits: str, *more: Arg) -> New:
         k = self._keys
         keys = [k.version, k.changes, k.number, k.waits, k.live, k.waiting, k.load]
         keys += [k.job(new.id), k.secret(new.id), k.held(attempt.worker), k.record(new.id), k.history, k.workers]
@@ -74,7 +74,7 @@ class RedisJobs:
         args: list[Arg] = [new.id, new.digest, new.number, new.caller, _size(new)]
         args += [limits.max_queue, limits.max_queue_bytes, limits.max_queue_per_caller]
         args += [_secrets(new), how, attempt.worker, waits, DEPTH]
-        args += [self._replica, attempt.id, *_fields(new, body, tail)]
+        args += [self._replica, attempt.id, *_fields(new, body, tail), *more]
         reply = await self._run("accept", keys, args)
         if refusal := _REFUSALS.get(reply[0]):
             raise refusal(new.id)

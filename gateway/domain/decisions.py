@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.domain.errors import BadRequest
-from gateway.domain.jobs import Job
 from gateway.domain.placement import Chosen
 from gateway.domain.simulation import Arrival, Trace
 
@@ -27,14 +26,14 @@ def explained(chosen: Chosen) -> dict[str, Any]:
     return {"reason": chosen.why, "weighed": weighed, "others": chosen.reasons}
 
 
-def decision(chosen: Chosen, job: Job, now: float, policy: str) -> dict[str, Any]:
-    """The line of one decision."""
+def decision(chosen: Chosen, caller: str, priority: int, since: float, now: float, policy: str) -> dict[str, Any]:
+    """The line of one decision about a prompt of this caller that waited `since` then."""
     return {
         "at": now,
-        "prompt_id": job.id,
-        "caller": job.caller,
-        "priority": job.priority,
-        "since": job.created_at,
+        "prompt_id": chosen.id,
+        "caller": caller,
+        "priority": priority,
+        "since": since,
         "worker": chosen.worker,
         "policy": policy,
         **explained(chosen),

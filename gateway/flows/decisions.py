@@ -8,7 +8,7 @@ from gateway.domain import decisions
 from gateway.domain.ids import PromptId
 from gateway.domain.jobs import Ended, Job, Outcome, Running
 from gateway.domain.placement import Chosen
-from gateway.domain.ports import LineFile
+from gateway.domain.ports import LineFile, NewPrompt
 from gateway.flows.mirror import News
 
 _KEPT = 10_000
@@ -21,11 +21,14 @@ class Decisions:
         self._policy = policy
         self._here: dict[PromptId, None] = {}
 
-    def made(self, chosen: Chosen, job: Job, now: float) -> None:
+    def made(self, chosen: Chosen, prompt: Job | NewPrompt, now: float) -> None:
+        """A prompt that waited, or one that just came, was placed."""
         if self._file is None:
             return
-        self._file.add(json.dumps(decisions.decision(chosen, job, now, self._policy)))
-        self._here[job.id] = None
+        since = prompt.created_at if isinstance(prompt, Job) else now
+        line = decisions.decision(chosen, prompt.caller, prompt.priority, since, now, self._policy)
+        self._file.add(json.dumps(line))
+        self._here[prompt.id] = None
         if len(self._here) > _KEPT:
             del self._here[next(iter(self._here))]
 

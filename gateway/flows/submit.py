@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.domain import posting
 from gateway.domain.callers import Caller
+from gateway.domain.decisions import explained
 from gateway.domain.errors import (
     CallerQueueFull,
     FarmQueueFull,
@@ -46,6 +47,7 @@ from gateway.domain.validation import Invalid, Valid, validate
 from gateway.domain.workers import Probe, Worker, probed
 from gateway.domain.workflow import input_files
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Unstaged
+from gateway.flows.decisions import Decisions
 from gateway.flows.dispatch import confirm
 from gateway.flows.forecast import Forecast
 from gateway.flows.inquire import Inquire
@@ -81,6 +83,7 @@ class Submit:
         recorder: Recorder,
         tasks: Tasks,
         limits: Limits,
+        decisions: Decisions,
     ) -> None:
         self._store = store
         self._mirror = mirror
@@ -92,6 +95,7 @@ class Submit:
         self._recorder = recorder
         self._tasks = tasks
         self._limits = limits
+        self._decisions = decisions
 
     async def __call__(self, submission: Submission, caller: Caller, wishes: Wishes = _NONE) -> Reply:
         """Raises PromptRefused for what the gateway itself refuses, StoreUnavailable when nothing can be recorded,
@@ -163,9 +167,11 @@ class Submit:
         """On a free worker; None when somebody else is to be asked. An answer of "no" is kept in `refused`."""
         worker = self._mirror.workers[chosen.worker]
         attempt = Attempt(new.id, worker.name, new_attempt_id())
-        shown, record = await self._accepted_on(new, submission, worker, attempt)
+        shown, record = await self._accepted_on(new, submission, chosen, attempt)
         match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1, new.files):
             case Took(given, node_errors):
+                self._recorder.dispatched(chosen.why, 0.0, None)
+                self._decisions.made(chosen, new, time.time())
                 return await self._took(shown, record, worker, attempt, given, node_errors)
             case SaidNo(answer):
                 await self._store.drop(attempt, haunts=False)
@@ -188,14 +194,15 @@ class Submit:
         return None
 
     async def _accepted_on(
-        self, new: NewPrompt, submission: Submission, worker: Worker, attempt: Attempt
+        self, new: NewPrompt, submission: Submission, chosen: Chosen, attempt: Attempt
     ) -> tuple[NewPrompt, New]:
         """On record before the worker is told, and as its node list lets it look."""
-        verdict = await judged(submission, worker.catalogue)
+        verdict = await judged(submission, self._mirror.workers[chosen.worker].catalogue)
         shown = with_verdict(new, submission, verdict) if isinstance(verdict, Valid) else new
-        self._placement.runs(just_came(new), worker.name, time.time())
+        self._placement.runs(just_came(new), chosen.worker, time.time())
         try:
-            return shown, await self._store.accept_on(shown, attempt, self._mirror.waits)
+            reasons = json.dumps(explained(chosen))
+            return shown, await self._store.accept_on(shown, attempt, self._mirror.waits, reasons)
         except BaseException as lost:
             self._placement.gone(new.id, time.time())
             if isinstance(lost, StoreUnavailable):

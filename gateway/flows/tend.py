@@ -12,7 +12,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports import FarmStore
 from gateway.domain.workers import Worker
-from gateway.flows.mirror import Mirror
+from gateway.flows.mirror import Mirror, News
 from gateway.flows.sharing import Tasks, stopped
 from gateway.flows.tender import Tender
 
@@ -49,9 +49,9 @@ class Tending:
         """Whether this replica drains the queue; False as soon as its lease may have run out."""
         return self._leading and time.monotonic() < self._held_until
 
-    def wake(self, names: Iterable[WorkerName]) -> None:
-        """Something about these workers changed."""
-        for name in names:
+    def changed(self, news: News) -> None:
+        """For the mirror's listeners."""
+        for name in news.workers:
             if (tended := self._tended.get(name)) is not None:
                 tended[0].wake()
 

@@ -22,7 +22,7 @@ def line(id: str, since: float, at: float, worker: str = "x", *, load: float = 0
     chosen = Chosen(
         job.id, WorkerName(worker), {WorkerName("idle"): "busy"}, Why.SWITCH, weighed, run, 8.0, {"model": 5.0}
     )
-    return json.dumps(decision(chosen, job, at, "least-queue"))
+    return json.dumps(decision(chosen, job.caller, job.priority, job.created_at, at, "least-queue"))
 
 
 def ended(id: str, ran: float) -> str:

@@ -121,8 +121,8 @@ class JobStore(Protocol):
         """Put a validated prompt into the queue; raises Taken."""
         ...
 
-    async def accept_on(self, new: NewPrompt, attempt: Attempt, waits: str) -> New:
-        """Take a prompt in on a worker's free slot, unseen until `posted`; raises Taken."""
+    async def accept_on(self, new: NewPrompt, attempt: Attempt, waits: str, reasons: str = "") -> New:
+        """Take a prompt in on a worker's free slot, unseen until `posted`; raises Taken. `reasons` as in `claim`."""
         ...
 
     async def adopt(self, new: NewPrompt, worker: WorkerName) -> bool:
