@@ -19,3 +19,7 @@ class Caller:
     def key(self) -> str:
         """One string for all requests of this caller."""
         return self.client_id or self.peer
+
+
+NOBODY = Caller(None, "")
+"""For what is looked up for the whole farm: names that only mean something to one caller mean nothing to it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.domain.callers import Caller
 from gateway.domain.demand import Demand
 from gateway.domain.files.refs import FileRef
 from gateway.domain.ids import AttemptId, ClientId, PromptId, WorkerName
@@ -107,6 +108,10 @@ class Job:
     reasons: str = ""  # JSON object: why the worker it is on was taken
     size: int = field(default=0, compare=False)
     files: frozenset[FileRef] = frozenset()  # that its graph names
+
+    @property
+    def whose(self) -> Caller:
+        return Caller(self.client_id, self.peer)
 
     @property
     def caller(self) -> str:

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 from gateway.domain import records
+from gateway.domain.callers import NOBODY, Caller
 from gateway.domain.errors import BlobsUnavailable, WorkerError, WorkerRefused, WorkerRejected, WorkerSilent
 from gateway.domain.files.refs import FileRef
 from gateway.domain.frames import made
@@ -69,6 +70,7 @@ class Unstaged:
 
 
 Verdict = Took | SaidNo | Unsent | Unheard | Unstaged
+_Unposted = SaidNo | Unsent | Unstaged | None
 
 
 class Place(Enum):
@@ -119,12 +121,13 @@ class Attempts:
         secrets: dict[str, Any],
         number: int,
         files: Collection[FileRef] = (),
+        caller: Caller = NOBODY,
     ) -> Verdict:
         """Bring an attempt that is on record and its files there, and learn what the worker made of it.
 
         Never posts twice.
         """
-        if files and (failed := await self._staged(worker, files)) is not None:
+        if files and (failed := await self._staged(worker, files, caller)) is not None:
             return failed
         sid = worker.sid or attempt.id
         body = body_for_worker(kept, secrets, sid=sid, prompt_id=attempt.prompt, attempt=attempt.id, number=number)
@@ -141,9 +144,9 @@ class Attempts:
             return found if isinstance(found, Took) else SaidNo(answer)
         return SaidNo(answer)
 
-    async def _staged(self, worker: Worker, files: Collection[FileRef]) -> SaidNo | Unsent | Unstaged | None:
+    async def _staged(self, worker: Worker, files: Collection[FileRef], caller: Caller) -> _Unposted:
         try:
-            await self.staging.stage(worker, files)
+            await self.staging.stage(worker, files, caller)
         except WorkerRejected as error:  # its disk may be full: another one may have room
             return SaidNo(_not_taken(worker, error))
         except WorkerError as error:

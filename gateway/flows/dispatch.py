@@ -91,7 +91,9 @@ class Dispatch:
         return True
 
     async def _post(self, job: Job, attempt: Attempt, worker: Worker, won: Won) -> None:
-        verdict = await self._attempts.post(worker, attempt, won.body, dict(won.secrets), won.attempts, job.files)
+        verdict = await self._attempts.post(
+            worker, attempt, won.body, dict(won.secrets), won.attempts, job.files, job.whose
+        )
         async for again in insisting():
             with again:
                 await self._settle(job, attempt, worker, verdict)

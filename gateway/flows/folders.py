@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gateway.domain.errors import GatewayError, NoWorker
 from gateway.domain.files import Names, bare
+from gateway.domain.files.refs import FileRef
 from gateway.domain.ports import Comfy, JobStore
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror, until
@@ -43,9 +44,19 @@ class Folders:
         if self.shared and type == "output":
             up = up[:1]
         lists = [found for found in await asyncio.gather(*(self._of(w, type) for w in up)) if found is not None]
-        if not lists:
+        times, uploads = await self.store.newest(type, _TIMES_READ), self._uploads(type)
+        if not lists and not uploads:
             raise NoWorker("no worker tells what is in its folders")
-        return merged(lists, await self.store.newest(type, _TIMES_READ))
+        mark = next((mark for rows in lists for _, mark in rows), "")
+        sent = {Names(w.name, w.lives, shared=self.shared).of(type, name) for w in up if w.lives for name in uploads}
+        lists = [[row for row in rows if row[0] in times or row[0] not in sent] for rows in lists]
+        return merged([[(name, mark) for name in uploads], *lists], {**uploads, **times})
+
+    def _uploads(self, type: str) -> dict[str, float]:
+        """What was uploaded to the top of this folder, the newest first, and when."""
+        inputs = self.mirror.inputs
+        known = {name: inputs.get(FileRef(type, name)) for name in inputs.newest(type)}
+        return {name: kept.at for name, kept in known.items() if kept is not None}
 
     def _up(self) -> list[Worker]:
         return [worker for worker in self.mirror.workers.values() if worker.answers]

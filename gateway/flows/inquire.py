@@ -74,7 +74,7 @@ class Inquire:
     async def _ask(self, new: NewPrompt, worker: Worker) -> PostAnswer | None:
         attempt = Attempt(new.id, worker.name, new_attempt_id())
         await self._store.bury(worker.name, attempt.id)  # whatever happens from here on, it must not run there
-        verdict = await self._attempts.post(worker, attempt, new.body, {}, 0, new.files)
+        verdict = await self._attempts.post(worker, attempt, new.body, {}, 0, new.files, new.whose)
         if isinstance(verdict, SaidNo):
             await self._store.unbury(worker.name, [attempt.id])
             return verdict.answer

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.domain.callers import NOBODY
 from gateway.domain.errors import (
     BadRequest,
     BrokenBody,
@@ -73,8 +74,10 @@ class Masks:
         raise failure
 
     async def _on(self, worker: Worker, mask: Blob, original: FileRef, text: str) -> Blob:
-        await self._staging.stage(worker, [original])
-        if not await self._is_the_farms(original) or await self._worker_files.stat(worker.url, original) is None:
+        known = await self._is_the_farms(original)
+        if known:
+            await self._staging.stage(worker, [original], NOBODY)
+        if not known or await self._worker_files.stat(worker.url, original) is None:
             raise BadRequest(f"original_ref: there is no {original.type} file {original.path!r}", field="original_ref")
         result = FileRef("temp", f"gateway-mask-{uuid.uuid4().hex}.png")
         try:

@@ -100,6 +100,10 @@ class Outputs:
             return None
         return Place(name, own, [self._mirror.workers[found.worker]])
 
+    def is_named(self, filename: str) -> bool:
+        """Whether it is a name in the farm of a file of one of its workers."""
+        return bare(filename, self._mirror.workers) is not None
+
     async def _named(self, file: OutputFile) -> tuple[str, Bare | None, Kept | None]:
         kept = await self._keeps.find(file) if file.filename else None
         return file.filename, bare(file.filename, self._mirror.workers), kept

@@ -1,5 +1,5 @@
-"""Files that prompts wrote, as inputs of others: found by their farm-wide name, in the farm's own copy if it keeps one,
-else on the worker that wrote them."""
+"""Files that prompts wrote, as inputs of others: found by their farm-wide name, or as the caller's newest of the name
+that its worker gave it; in the farm's own copy if it keeps one, else on the worker that wrote them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from gateway.domain.callers import Caller
+from gateway.domain.callers import NOBODY, Caller
 from gateway.domain.errors import NotFound, NoWorker, WorkerError
 from gateway.domain.files import WRITTEN, OutputFile
 from gateway.domain.files.index import Kept
 from gateway.domain.files.refs import FileRef
+from gateway.domain.ids import WorkerName
 from gateway.domain.ports.blobs import Blobs
 from gateway.domain.ports.worker_files import Stat, WorkerFiles
 from gateway.flows.outputs import Outputs, Place
-
-_NOBODY = Caller(None, "")
-"""Names that only mean something to one caller are no names of the farm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,15 @@ class There:
 Found = There | Kept
 
 
+@dataclass(frozen=True, slots=True)
+class Reused:
+    found: Found
+    bare: bool
+    """Named as its worker calls it: other workers may call other files so."""
+    homes: frozenset[WorkerName]
+    """Workers that have it under their own name for it."""
+
+
 class Reuse:
     def __init__(self, outputs: Outputs, worker_files: WorkerFiles, copies: Blobs) -> None:
         """`copies` are those that `keep_outputs` makes."""
@@ -51,16 +58,22 @@ class Reuse:
 
     async def knows(self, ref: FileRef) -> bool:
         """Whether it is a file of the farm. Raises NoWorker when that cannot be told at the moment."""
-        place = await self._place(ref)
+        place = await self._place(ref, NOBODY)
         return place is not None and (self._is_everywhere(ref) or await self._found(place) is not None)
 
-    async def find(self, ref: FileRef) -> Found | None:
+    async def find(self, ref: FileRef, caller: Caller) -> Reused | None:
         """None for what is gone, for what a worker has that is away, and for what is on a disk that all share."""
         try:
-            place = await self._place(ref)
+            place = await self._place(ref, caller)
         except NoWorker:
             return None
-        return None if place is None or self._is_everywhere(ref) else await self._found(place)
+        if place is None or self._is_everywhere(ref) or (found := await self._found(place)) is None:
+            return None
+        return Reused(found, place.name != ref.name, frozenset(worker.name for worker in place.workers))
+
+    def is_bare(self, ref: FileRef) -> bool:
+        """Whether it is no name of the farm, but one that each worker may have given to a file of its own."""
+        return ref.type in WRITTEN and not self._is_everywhere(ref) and not self._outputs.is_named(ref.name)
 
     @asynccontextmanager
     async def open(self, found: Found) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -75,10 +88,10 @@ class Reuse:
         except WorkerError as error:
             raise NotFound(f"{found.ref} cannot be read: {error}") from error
 
-    async def _place(self, ref: FileRef) -> Place | None:
+    async def _place(self, ref: FileRef, caller: Caller) -> Place | None:
         if ref.type not in WRITTEN:
             return None
-        return await self._outputs.find(OutputFile(ref.type, ref.subfolder, ref.name), _NOBODY)
+        return await self._outputs.find(OutputFile(ref.type, ref.subfolder, ref.name), caller)
 
     def _is_everywhere(self, ref: FileRef) -> bool:
         """Workers that share one disk know it by the very name that the farm has."""

@@ -14,7 +14,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.domain.errors import BlobsUnavailable, GatewayError, NotFound, WorkerRejected, WorkerSilent
+from gateway.domain.callers import Caller
+from gateway.domain.errors import (
+    BlobsUnavailable,
+    GatewayError,
+    NotFound,
+    WorkerError,
+    WorkerRejected,
+    WorkerSilent,
+)
 from gateway.domain.files import WRITTEN
 from gateway.domain.files.refs import FileRef, of_value
 from gateway.domain.ids import WorkerName
@@ -38,8 +46,9 @@ _AT_ONCE = 4
 
 
 class Stage(Protocol):
-    async def stage(self, worker: Worker, refs: Collection[FileRef]) -> None:
-        """Return when the worker has all of these that anybody has.
+    async def stage(self, worker: Worker, refs: Collection[FileRef], caller: Caller) -> None:
+        """Return when the worker has all of these that anybody has; outputs by their workers' own names are the
+        caller's.
 
         Raises WorkerRefused or WorkerSilent when it cannot be reached, WorkerRejected when it does not take them,
         BlobsUnavailable when they cannot be read.
@@ -50,21 +59,29 @@ class Stage(Protocol):
         """A prompt that names these is about to be taken in: they are not removed before it is seen to be there."""
         ...
 
-    async def there(self, names: Iterable[str]) -> Mapping[str, bool]:
+    async def there(self, names: Iterable[str], caller: Caller) -> Mapping[str, bool]:
         """Which of these values of a graph name a file that the farm has, as far as it is known to have any."""
+        ...
+
+    async def taken(self, refs: Collection[FileRef], caller: Caller) -> Mapping[FileRef, frozenset[WorkerName] | None]:
+        """Of those that are outputs by their workers' own names, the workers that call another file so, and None for
+        what is no file of the caller's."""
         ...
 
 
 class NoFiles:
     """Stage of a farm without files of its own: every worker has what it has."""
 
-    async def stage(self, worker: Worker, refs: Collection[FileRef]) -> None:
+    async def stage(self, worker: Worker, refs: Collection[FileRef], caller: Caller) -> None:
         return
 
     async def use(self, refs: Collection[FileRef]) -> None:
         return
 
-    async def there(self, names: Iterable[str]) -> Mapping[str, bool]:
+    async def there(self, names: Iterable[str], caller: Caller) -> Mapping[str, bool]:
+        return {}
+
+    async def taken(self, refs: Collection[FileRef], caller: Caller) -> Mapping[FileRef, frozenset[WorkerName] | None]:
         return {}
 
 
@@ -73,6 +90,8 @@ class _Source:
     digest: str
     size: int
     open: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    bare: bool = False
+    """Under this name the worker may have another file, which is to stay."""
 
 
 class Staging:
@@ -98,12 +117,13 @@ class Staging:
         self._slots: dict[WorkerName, asyncio.Semaphore] = {}
         self._under_way: dict[tuple[WorkerName, FileRef, str], asyncio.Task[bool | GatewayError]] = {}
 
-    async def stage(self, worker: Worker, refs: Collection[FileRef]) -> None:
+    async def stage(self, worker: Worker, refs: Collection[FileRef], caller: Caller) -> None:
         if not refs:
             return
         await self._store.touch(list(refs))
         sent = await self._store.sent(worker.name, list(refs))
-        results = await asyncio.gather(*(self._one(worker, ref, sent.get(ref)) for ref in refs), return_exceptions=True)
+        bringing = (self._one(worker, ref, sent.get(ref), caller) for ref in refs)
+        results = await asyncio.gather(*bringing, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -112,20 +132,41 @@ class Staging:
         await self._store.touch(list(refs))
         await self._mirror.fresh()
 
-    async def there(self, names: Iterable[str]) -> Mapping[str, bool]:
+    async def there(self, names: Iterable[str], caller: Caller) -> Mapping[str, bool]:
         refs = {name: of_value(name) for name in names}
-        known = await asyncio.gather(*(self._is_there(ref) for ref in refs.values()))
+        known = await asyncio.gather(*(self._is_there(ref, caller) for ref in refs.values()))
         return dict(zip(refs, known, strict=True))
 
-    async def _is_there(self, ref: FileRef | None) -> bool:
+    async def taken(self, refs: Collection[FileRef], caller: Caller) -> Mapping[FileRef, frozenset[WorkerName] | None]:
+        bare = [ref for ref in refs if self._reuse.is_bare(ref) and ref not in self._mirror.inputs]
+        return dict(zip(bare, await asyncio.gather(*(self._taken(ref, caller) for ref in bare)), strict=True))
+
+    async def _taken(self, ref: FileRef, caller: Caller) -> frozenset[WorkerName] | None:
+        reused = await self._reuse.find(ref, caller)
+        if reused is None:
+            return None
+        others = [w for w in self._mirror.workers.values() if w.answers and w.name not in reused.homes]
+        able = await asyncio.gather(*(self._could_take(worker, ref, reused.found.digest) for worker in others))
+        return frozenset(worker.name for worker, can in zip(others, able, strict=True) if not can)
+
+    async def _could_take(self, worker: Worker, ref: FileRef, digest: str) -> bool:
+        try:
+            stat = await self._worker_files.stat(worker.url, ref)
+        except WorkerError:
+            return True  # as far as it can be told: what it has is looked at again before anything is sent
+        sent = (await self._store.sent(worker.name, [ref])).get(ref) if stat else None
+        return stat is None or sent == Sent(digest, stat.etag)
+
+    async def _is_there(self, ref: FileRef | None, caller: Caller) -> bool:
         if ref is None:
             return False
-        return ref in self._mirror.inputs or self._elsewhere.listed(ref) or await self._reuse.find(ref) is not None
+        known = ref in self._mirror.inputs or self._elsewhere.listed(ref)
+        return known or await self._reuse.find(ref, caller) is not None
 
-    async def _one(self, worker: Worker, ref: FileRef, sent: Sent | None) -> None:
+    async def _one(self, worker: Worker, ref: FileRef, sent: Sent | None, caller: Caller) -> None:
         """What was written anew or removed in this moment is looked up once more; then its worker has the word."""
         for _ in range(2):
-            source = await self._source(worker, ref)
+            source = await self._source(worker, ref, caller)
             if source is None or await self._shared(worker, ref, source, sent):
                 return
             await self._mirror.fresh()
@@ -149,12 +190,17 @@ class Staging:
         except GatewayError as error:
             return error
 
-    async def _source(self, worker: Worker, ref: FileRef) -> _Source | None:
+    async def _source(self, worker: Worker, ref: FileRef, caller: Caller) -> _Source | None:
         """None when nobody has it, or only the worker itself."""
-        if ref.type in WRITTEN and (found := await self._reuse.find(ref)) is not None:
-            return _Source(found.digest, found.size, lambda: self._reuse.open(found))
+        if ref.type in WRITTEN and (reused := await self._reuse.find(ref, caller)) is not None:
+            found = reused.found
+            if reused.bare and worker.name in reused.homes:
+                return None
+            return _Source(found.digest, found.size, lambda: self._reuse.open(found), reused.bare)
         kept = self._mirror.inputs.get(ref)
         if kept is None and ref.type in WRITTEN:
+            if self._reuse.is_bare(ref) and await self._worker_files.stat(worker.url, ref) is not None:
+                raise _anothers(worker, ref)
             return None
         if (
             kept is None
@@ -173,7 +219,7 @@ class Staging:
         stat = await self._worker_files.stat(worker.url, ref)
         same = stat is not None and sent is not None and sent.etag == stat.etag
         if not (same and sent is not None and sent.digest == source.digest):
-            if stat is not None and not same:
+            if stat is not None and (source.bare or not same):
                 _spare(worker, ref, source, stat)
             if not await self._send(worker, ref, source):
                 return False
@@ -214,7 +260,11 @@ class Staging:
 
 def _spare(worker: Worker, ref: FileRef, source: _Source, stat: Stat) -> None:
     """What a worker wrote is never written over. Names of the farm are no worker's own; nor is what has our size,
-    of which we have only forgotten that it was sent."""
-    if ref.type in WRITTEN and "~" not in ref.name and stat.size != source.size:
-        text = f"Worker {worker.name} has a file of its own under the name {ref}.".encode()
-        raise WorkerRejected(409, text, "text/plain; charset=utf-8")
+    of which we have only forgotten that it was sent, unless many workers write that name."""
+    if source.bare or (ref.type in WRITTEN and "~" not in ref.name and stat.size != source.size):
+        raise _anothers(worker, ref)
+
+
+def _anothers(worker: Worker, ref: FileRef) -> WorkerRejected:
+    text = f"Worker {worker.name} has a file of its own under the name {ref}.".encode()
+    return WorkerRejected(409, text, "text/plain; charset=utf-8")

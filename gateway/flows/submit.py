@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.domain import posting
@@ -21,7 +21,6 @@ from gateway.domain.errors import (
     CallerQueueFull,
     FarmQueueFull,
     NoWorker,
-    PromptConflict,
     PromptRefused,
     StoreUnavailable,
 )
@@ -47,6 +46,7 @@ from gateway.domain.validation import Invalid, Valid, validate
 from gateway.domain.workers import Probe, Worker, probed
 from gateway.domain.workflow import input_files
 from gateway.flows.attempts import Attempts, SaidNo, Took, Unheard, Unsent, Unstaged
+from gateway.flows.bare_names import by_bare_names
 from gateway.flows.decisions import Decisions
 from gateway.flows.dispatch import confirm
 from gateway.flows.forecast import Forecast
@@ -54,6 +54,7 @@ from gateway.flows.inquire import Inquire
 from gateway.flows.judging import judged, with_verdict
 from gateway.flows.mirror import Mirror, just_came
 from gateway.flows.reading import Reading
+from gateway.flows.replies import Reply, conflict, invalid
 from gateway.flows.sharing import Tasks, insisting
 
 log = logging.getLogger(__name__)
@@ -61,13 +62,6 @@ log = logging.getLogger(__name__)
 _NONE = Wishes()
 _DECISIONS = 8
 """How often a decision may be overtaken by another replica's before the prompt just waits in line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: bytes
-    content_type: str = "application/json; charset=utf-8"
 
 
 class Submit:
@@ -114,31 +108,32 @@ class Submit:
             except SameAgain:
                 reply = await self._same_again(new, deadline)
             except Conflict as error:
-                raise _conflict(new) from error
+                raise conflict(new) from error
             except (CallerFull, FarmFull) as error:
                 raise self._full(error) from error
             if reply is not None:
-                if reply.status == 200:
-                    self._recorder.accepted()
-                else:
-                    self._recorder.refused("worker")
+                self._recorder.accepted() if reply.status == 200 else self._recorder.refused("worker")
                 return reply
 
     def _wedging(self, submission: Submission, node: str) -> Reply:
         """A node without inputs that ComfyUI's validation does not come to stops its worker for good."""
         verdict = validate(submission.graph, self._reading.catalogues.nodes, targets=submission.targets)
         if isinstance(verdict, Invalid):
-            return Reply(400, json.dumps(verdict.body()).encode())
-        raise PromptRefused(
-            "invalid_request", f"prompt: node {node} has no inputs object", details=f"Node ID '#{node}'"
-        )
+            return invalid(verdict)
+        text = f"prompt: node {node} has no inputs object"
+        raise PromptRefused("invalid_request", text, details=f"Node ID '#{node}'")
 
     async def _take(self, new: NewPrompt, submission: Submission) -> Reply | None:
         if new.id in self._mirror.jobs:
             await self._store.accept(new, self._limits)  # raises what a known id deserves
+        if new.files:
+            found = await by_bare_names(new, submission, self._attempts.staging, self._placement.able(new.demand))
+            if isinstance(found, Invalid):
+                return invalid(found)
+            new = found
         refused: dict[WorkerName, PostAnswer] = {}
         for _ in range(_DECISIONS):
-            chosen = self._placement.place(just_came(new, frozenset(refused)), time.time())
+            chosen = self._placement.place(just_came(new, new.refused_by.union(refused)), time.time())
             if chosen is None:
                 break
             try:
@@ -154,10 +149,11 @@ class Submit:
 
     async def _refused(self, new: NewPrompt, refused: Mapping[WorkerName, PostAnswer]) -> Reply:
         """The free ones said no; a busy one may have what they lack, and then it waits for that one."""
-        others = [w for w in self._placement.able(new.demand) if w.answers and w.name not in refused]
+        no = new.refused_by.union(refused)
+        others = [w for w in self._placement.able(new.demand) if w.answers and w.name not in no]
         answer = await self._inquire.ask(new, others)
         if answer is not None and answer.status == 200:
-            return await self._hold(replace(new, refused_by=frozenset(refused)))
+            return await self._hold(replace(new, refused_by=no))
         first = next(iter(refused.values()))
         return Reply(first.status, first.body, first.content_type)
 
@@ -168,7 +164,7 @@ class Submit:
         worker = self._mirror.workers[chosen.worker]
         attempt = Attempt(new.id, worker.name, new_attempt_id())
         shown, record = await self._accepted_on(new, submission, chosen, attempt)
-        match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1, new.files):
+        match await self._attempts.post(worker, attempt, new.body, dict(new.secrets), 1, new.files, new.whose):
             case Took(given, node_errors):
                 self._recorder.dispatched(chosen.why, 0.0, None)
                 self._decisions.made(chosen, new, time.time())
@@ -229,7 +225,7 @@ class Submit:
         if not able:
             return await self._nobody_can(new, submission)
         named = input_files(submission.graph, self._reading.catalogues.nodes) if new.files else ()
-        there = await self._attempts.staging.there(named)
+        there = await self._attempts.staging.there(named, new.whose)
         verdicts = [await judged(submission, catalogue, there) for catalogue in {w.catalogue for w in able}]
         up = [worker for worker in able if worker.answers]
         good = next((verdict for verdict in verdicts if isinstance(verdict, Valid)), None)
@@ -239,7 +235,7 @@ class Submit:
             return await self._hold(new)
         bad = [verdict for verdict in verdicts if isinstance(verdict, Invalid)]
         if good is None and not any(verdict.doubtful for verdict in bad):
-            return Reply(400, json.dumps(bad[0].body()).encode())
+            return invalid(bad[0])
         return await self._ask(new if good is None else with_verdict(new, submission, good), up)
 
     async def _nobody_can(self, new: NewPrompt, submission: Submission) -> Reply | None:
@@ -293,8 +289,3 @@ class Submit:
             return CallerQueueFull("queue_full", "Your queue is full", details=details, retry_after=after)
         self._recorder.refused("farm full")
         return FarmQueueFull("queue_full", "The queue is full", details="Try again later.", retry_after=after)
-
-
-def _conflict(new: NewPrompt) -> PromptConflict:
-    details = f"prompt_id {new.id} is taken by another prompt"
-    return PromptConflict("prompt_id_conflict", "prompt_id is already in use", details=details)

@@ -10,6 +10,7 @@ from gateway.emulator.settings import EmulatorSettings
 from gateway.flows.folders import merged
 from tests.farm import Client, emulated, farm
 from tests.scripted import Scripted
+from tests.uploading import a_color, load, png, running_farm, shown, upload
 
 pytestmark = pytest.mark.anyio
 
@@ -82,3 +83,19 @@ async def test_nobody_tells_anything(state: str, scripted_worker: Scripted) -> N
         await whole.sees(w0="down")
         answer = await whole.client().ask("GET", "/internal/files/output")
         assert (answer.status, answer.json["error"]["type"]) == (503, "no_worker")
+
+
+async def test_uploads_of_these_types_are_there_before_any_worker_has_them(state: str, tmp_path: Path) -> None:
+    async with running_farm(state, tmp_path, 1, replicas=2) as (whole, _):
+        here, there = whole.client(), whole.client(at=1)
+        name = await saved(here, "made")
+        for type in ("output", "temp"):
+            data = png(a_color())
+            await upload(here, "up.png", data, type=type)
+            assert await there.get(f"/internal/files/{type}") == ["up.png", name][: 2 if type == "output" else 1]
+            seen = await there.ask("GET", "/view", params={"filename": "up.png", "type": type})
+            assert (seen.status, seen.body) == (200, data)
+        assert not [*(tmp_path / "w0").rglob("up.png")]
+        await shown(there, await there.submit(load("up.png [output]")))
+        assert [*(tmp_path / "w0").rglob("up.png")], "now its worker has it as well"
+        assert await there.get("/internal/files/output") == ["up.png", name]

@@ -36,6 +36,10 @@ class NewPrompt:
     files: frozenset[FileRef] = frozenset()  # that its graph names
 
     @property
+    def whose(self) -> Caller:
+        return Caller(self.client_id, self.peer)
+
+    @property
     def caller(self) -> str:
         return self.client_id or self.peer
 
