@@ -218,7 +218,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     recorder, pace, catalogues, learner = PrometheusRecorder(metrics), Pace(), Catalogues(store.farm), Learner()
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
     placement, log = _placement(settings, learner), _decisions(settings)
-    mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner)
+    mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner, placement)
     wrote = written(settings, jobs, farm, store.outputs, session, comfy, mirror, tasks, recorder)
     files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
     attempts = Attempts(jobs, comfy, placement, recorder, pace, tries(settings), farm, wrote.outputs, files.staging)

@@ -268,6 +268,7 @@ def _fields(new: NewPrompt, body: bytes, tail: bytes) -> list[Arg]:
         *("node_errors", _packed("node_errors", new.node_errors)),
         *("refused_by", json.dumps(sorted(new.refused_by)), "crashes", new.crashes),
         *(("priority", new.priority) if new.priority else ()),
+        *(("min_vram", new.demand.min_vram) if new.demand.min_vram else ()),
         *(("work", dump_work(new.work), "parts", " ".join(new.work.parts)) if new.work.shape else ()),
         *(("files", json.dumps(sorted(map(str, new.files)))) if new.files else ()),
     ]

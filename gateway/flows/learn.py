@@ -60,6 +60,9 @@ class Learn:
                 self._learner.emptied(worker.name, nodes=True)
         for name, nodes in news.emptied.items():
             self._learner.emptied(name, nodes=nodes)
+        for before, job in news.prompts:
+            if job is not None and job.demand.min_vram and (before is None or before.demand != job.demand):
+                self._learner.too_small(job.work, job.demand.min_vram - 1)
         ended = [(job.state.place, job) for _, job in news.prompts if job is not None and isinstance(job.state, Ended)]
         for _, job in sorted(ended, key=lambda pair: pair[0]):
             self._take(job)

@@ -178,6 +178,12 @@ async def test_running_out_of_memory_is_tried_once_more_on_a_bigger_worker(
         assert record["status"]["messages"][-1][1]["exception_type"] == "torch.OutOfMemoryError"
         assert (await client.job(id))["attempts"] == 2
         assert len(scripted_worker.started) == 1
+        await client.submit(sleeping())
+        await second_worker.runs(3)
+        like_it, another = await client.submit(sleeping()), await client.submit(picture())
+        await scripted_worker.runs(2)
+        assert scripted_worker.prompts()[1:] == [another], "no more of that shape, of others as before"
+        assert await client.state(like_it) == "queued"
 
 
 async def test_running_out_of_memory_on_the_biggest_is_the_end_in_the_workers_words(

@@ -8,6 +8,7 @@ from gateway.domain.callers import Caller
 from gateway.domain.ids import ClientId
 from gateway.domain.labels import Wishes
 from gateway.domain.learning import Learner
+from gateway.domain.placement import LeastQueue, Placement
 from gateway.domain.submission import parse
 from gateway.flows.reading import Reading
 from tests.farm import picture
@@ -21,7 +22,7 @@ async def test_a_submission_becomes_a_prompt(state: str) -> None:
     async with replica(state) as here:
         known = await here.catalogues.save(json.dumps(shipped_nodes()).encode())
         here.catalogues.retain([known.digest])
-        reading = Reading(here.catalogues, Learner())
+        reading = Reading(here.catalogues, Learner(), Placement(LeastQueue()))
         graph = {**picture(), "9": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
         body = {"prompt": graph, "client_id": "me", "front": True, "partial_execution_targets": ["3"]}
         new = reading.prompt(parse(body), Caller(ClientId("me"), "10.0.0.1"), Wishes(frozenset({"big"}), 7))

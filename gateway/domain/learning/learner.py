@@ -54,6 +54,7 @@ class Learner:
         self._vram: dict[WorkerName, int] = {}
         self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
         self._loads: dict[Model, dict[WorkerName, float]] = {}
+        self._outgrown: dict[str, int] = {}
         self._lessons = 0
         self._middling = 1.0
         self._places: set[int] = set()
@@ -104,6 +105,10 @@ class Learner:
         """What it is thought to have loaded, the least recently used first."""
         return self._residency.loaded(worker, self._vram.get(worker, 0))
 
+    def outgrown(self, work: Work) -> int:
+        """Bytes of VRAM with which such a prompt ran out of memory; 0 when none did."""
+        return self._outgrown.get(work.shape, 0)
+
     @property
     def changing(self) -> frozenset[str]:
         """Node classes whose results are never taken from a cache."""
@@ -126,6 +131,13 @@ class Learner:
         self._residency.emptied(worker)
         if nodes:
             self._caches.emptied(worker)
+
+    def too_small(self, work: Work, vram: int) -> None:
+        """A prompt ran out of memory on a worker with so many bytes, and was to run on a larger one."""
+        if work.shape:
+            self._outgrown[work.shape] = max(vram, self._outgrown.pop(work.shape, 0))
+            if len(self._outgrown) > _SHAPES:
+                del self._outgrown[next(iter(self._outgrown))]
 
     def ended(self, work: Work, worker: WorkerName, lesson: Lesson, place: int) -> Finding | None:
         """To be told about in the order of `place`; what is known already is ignored, and what comes very late."""
@@ -250,6 +262,7 @@ class Learner:
             "book": self._book.dump(),
             "residency": self._residency.dump(),
             "changing": self._caches.dump(),
+            "outgrown": self._outgrown,
         }
 
     def restore(self, raw: Mapping[str, Any]) -> None:
@@ -260,3 +273,4 @@ class Learner:
         self._book.restore(raw["book"])
         self._residency.restore(raw["residency"])
         self._caches.restore(raw["changing"])
+        self._outgrown = {str(shape): int(vram) for shape, vram in raw.get("outgrown", {}).items()}

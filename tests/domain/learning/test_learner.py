@@ -253,3 +253,13 @@ def test_a_model_that_somebody_else_loaded_does_not_make_loads_look_free() -> No
     second.holds = frozenset({Model("x", 6 * GIB)})
     here.runs(picture("x", 90), second)
     assert here.learner.load(Model("x", 6 * GIB), B) > before / 10
+
+
+def test_a_shape_that_ran_out_of_memory_is_known_by_the_largest_worker_that_it_did_so_on() -> None:
+    learner, work = Learner(), picture("x", 0)
+    for vram in (16 * GIB, 8 * GIB):
+        learner.too_small(work, vram)
+    again = Learner()
+    again.restore(json.loads(json.dumps(learner.dump())))
+    assert again.outgrown(work) == learner.outgrown(work) == 16 * GIB
+    assert again.outgrown(picture("x", 0, shape="other")) == 0
