@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gateway.emulator.settings import EmulatorSettings
 from tests.conformance.transcripts import listening
 from tests.farm import Client, emulated, farm, picture, sleeping
 from tests.lossy import lossy
-from tests.scripted import Scripted
+from tests.scripted import Scripted, scripted
 from tests.servers import until
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +191,27 @@ async def test_a_prompt_whose_record_never_comes_waits_again(
         second_worker.finish()
         assert (await client.ended(id))["status"]["completed"]
         assert (await client.job(id))["crashes"] == 0
+
+
+async def test_no_more_of_one_client_run_at_a_time_than_it_may(state: str) -> None:
+    async with AsyncExitStack() as stack:
+        workers = [await stack.enter_async_context(scripted(f"w{number}")) for number in range(4)]
+        gateway = await stack.enter_async_context(farm(state, *workers, replicas=2, client_parallelism=2))
+        ids = await asyncio.gather(*(gateway.client("many", n % 2).submit(sleeping()) for n in range(5)))
+
+        def running() -> int:
+            return sum(len(one.running) for one in workers)
+
+        await until(lambda: running() == 2, "as many as may")
+        other = gateway.client("other", at=1)
+        id = await other.submit(sleeping())
+        await other.runs(id)
+        assert running() == 3, "somebody else is not held up, and nobody took the free one"
+        next(one for one in workers if id in one.prompts()).finish()
+        await other.ended(id)
+        for left in range(5, 0, -1):
+            await until(lambda left=left: running() == min(left, 2), "as many as may")  # type: ignore[misc]
+            next(one for one in workers if one.running).finish()
+            assert running() < 2
+        for id in ids:
+            await gateway.client("many").ended(id)

@@ -117,9 +117,12 @@ class Placement:
         return None if pick is None else self._chosen(pick)
 
     def place(self, prompt: Waiting, now: float) -> Chosen | None:
-        """A worker for a prompt that just came and does not wait yet, unless a waiting one could go there."""
+        """A worker for a prompt that just came and does not wait yet, unless a waiting one could go there.
+
+        With `parallelism` all wait for the one that drains the queue: two that place at once would both see room.
+        """
         pool = self._lines.pool(prompt.kind)
-        if self._full(prompt.caller) or pool.able.isdisjoint(self._spots.idle):
+        if self._parallelism or pool.able.isdisjoint(self._spots.idle):
             return None
         alone = Group(pool, prompt.models, count=1, served_at=self._lines.served)
         alone.seconds = self._estimates.run(prompt.work, ANYWHERE)
