@@ -40,13 +40,11 @@ def test_the_next_one_runs_when_one_has_ended() -> None:
     for seq, id in enumerate(callers):
         farm.waits(Waiting(id, NOTHING, "a", seq, seq), 0)
     assert drain(farm, callers) == ["a0", "a1"]
-    assert place(farm, NOTHING, "a") is None
     farm.gone(PromptId("a0"), 1)
     assert drain(farm, callers) == ["a2"]
     farm.gone(PromptId("a1"), 2)
     farm.gone(PromptId("a2"), 2)
     assert drain(farm, callers) == ["a3"]
-    assert place(farm, NOTHING, "a") is not None
 
 
 def test_a_requeued_prompt_counts_once() -> None:
@@ -54,5 +52,12 @@ def test_a_requeued_prompt_counts_once() -> None:
     runs(farm, PromptId("a"), WorkerName("w0"), NOTHING, "a")
     runs(farm, PromptId("a"), WorkerName("w0"), NOTHING, "a")
     farm.waits(Waiting(PromptId("a"), NOTHING, "a", 0, 0), 1)
-    assert drain(farm, {PromptId("a"): "a"}) == ["a"]
-    assert place(farm, NOTHING, "a") is not None
+    callers = {PromptId(id): "a" for id in "abc"}
+    for seq, id in enumerate("bc", 1):
+        farm.waits(Waiting(PromptId(id), NOTHING, "a", seq, seq), 1)
+    assert drain(farm, callers) == ["a", "b"]
+
+
+def test_what_just_came_waits_for_the_one_that_drains_the_queue() -> None:
+    """Two gateways that place at once would both see room."""
+    assert place(placement(3), NOTHING, "a") is None
