@@ -21,19 +21,22 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser("replay", help="play a decision log again under another policy")
     parser.add_argument("file", type=Path, metavar="FILE", help="what `decision_log` names")
     parser.add_argument("--policy", choices=tuple(POLICIES), required=True)
-    parser.add_argument("--slots", type=int, default=1, help="models that a worker keeps; 1 if not given")
+    parser.add_argument("--slots", type=int, help="models that a worker keeps; else as the log suggests")
     parser.set_defaults(run=run, known_flags=_FLAGS)
 
 
 def run(given: argparse.Namespace) -> int:
-    if given.slots < 1:
+    if given.slots is not None and given.slots < 1:
         raise BadRequest("--slots: must be at least 1", field="slots")
     try:
         with given.file.open() as lines:
             recorded = read(lines, slots=given.slots)
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequest(f"{given.file}: {error}", field="file") from None
-    print(f"{len(recorded.times)} prompts, {len(recorded.trace.speeds)} workers, {len(recorded.trace.loads)} models")
+    print(
+        f"{len(recorded.times)} prompts, {len(recorded.trace.speeds)} workers, {len(recorded.trace.loads)} models,"
+        f" of which a worker keeps {recorded.trace.slots}"
+    )
     print(f"{'':32}{'mean':>9}{'p95':>9}{'p99':>9}{'waited':>9}{'loading':>9}{'switches':>9}")
     print(_line(f"recorded ({recorded.policy})", recorded.times, recorded.waits))
     for policy in dict.fromkeys((recorded.policy, given.policy)):

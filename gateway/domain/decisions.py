@@ -16,6 +16,9 @@ from gateway.domain.errors import BadRequest
 from gateway.domain.placement import Chosen
 from gateway.domain.simulation import Arrival, Trace
 
+_MOST_SLOTS = 8
+"""More models than that on a worker are not told apart."""
+
 
 def explained(chosen: Chosen) -> dict[str, Any]:
     """Why it was placed so, as `/gateway/jobs/{id}` tells it; seconds rounded."""
@@ -59,8 +62,11 @@ class Recorded:
     """To the end, as far as ends are recorded, else to the predicted one."""
 
 
-def read(lines: Iterable[str], *, slots: int) -> Recorded:
-    """Raises BadRequest that names the line which is none of a decision log, or says that there is no decision."""
+def read(lines: Iterable[str], *, slots: int | None) -> Recorded:
+    """Raises BadRequest that names the line which is none of a decision log, or says that there is no decision.
+
+    `slots`: models that a worker keeps; None takes what agrees best with the loads that were counted with.
+    """
     made: dict[str, dict[str, Any]] = {}
     ran: dict[str, float] = {}
     for number, line in enumerate(lines, 1):
@@ -79,12 +85,31 @@ def read(lines: Iterable[str], *, slots: int) -> Recorded:
     arrivals = [_arrival(told, ran, speeds) for told in told_all]
     waits = [max(0.0, told["at"] - told["since"]) for told in told_all]
     times = [wait + ran.get(told["prompt_id"], told["cost"]) for wait, told in zip(waits, told_all, strict=True)]
-    return Recorded(Trace(speeds, _loads(told_all), arrivals, slots), str(told_all[-1]["policy"]), waits, times)
+    trace = Trace(speeds, _loads(told_all), arrivals, slots or _slots(told_all))
+    return Recorded(trace, str(told_all[-1]["policy"]), waits, times)
 
 
 def _loaded(told: dict[str, Any]) -> float:
     """The seconds of loading that the decision counted with."""
     return float(told["weighed"].get(told["worker"], {}).get("load", 0.0))
+
+
+def _slots(told_all: list[dict[str, Any]]) -> int:
+    """How many models a worker seems to have kept: with how many the fewest loads are not those that were expected."""
+    in_order = sorted(told_all, key=lambda told: float(told["at"]))
+
+    def wrong(slots: int) -> int:
+        kept: dict[str, list[str]] = {}
+        found = 0
+        for told in in_order:
+            models, before = list(told["loads"]), kept.get(told["worker"], [])
+            found += (not before or not set(models) <= set(before)) is not (_loaded(told) > 0)
+            kept[told["worker"]] = [*models, *(name for name in before if name not in models)][
+                : max(slots, len(models))
+            ]
+        return found
+
+    return min(range(1, _MOST_SLOTS + 1), key=wrong)
 
 
 def _speeds(told_all: list[dict[str, Any]]) -> dict[str, float]:

@@ -70,3 +70,15 @@ def test_of_a_prompt_that_was_placed_twice_the_last_counts() -> None:
 def test_what_is_no_decision_log_is_refused_by_line(lines: list[str], said: str) -> None:
     with pytest.raises(BadRequest, match=said):
         read(lines, slots=1)
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_how_many_models_workers_keep_shows_in_the_loads_that_were_counted_with(slots: int) -> None:
+    kept: list[str] = []
+    lines = []
+    for number, model in enumerate("abacbcabdacbdab" * 3):
+        load = 0.0 if model in kept else 5.0
+        kept = [model, *(name for name in kept if name != model)][:slots]
+        told = json.loads(line(f"p{number}", number, number, load=load))
+        lines.append(json.dumps({**told, "loads": {model: 5.0}}))
+    assert read(lines, slots=None).trace.slots == slots
