@@ -81,6 +81,9 @@ class Metrics:
         name = "comfygw_{}".format
         self.staged = Counter(name("staged_bytes_total"), "Bytes of input files sent to workers", registry=r)
         self.staging = Histogram(name("staging_seconds"), "One input file to a worker", buckets=_REQUEST, registry=r)
+        self.not_staged = Counter(
+            name("staging_failures_total"), "Input files that a worker did not get", ["reason"], registry=r
+        )
         self.not_kept = Counter(name("outputs_not_kept_total"), "Outputs that could not be copied", registry=r)
 
     def request(self, route: str, seconds: float) -> None:
@@ -195,3 +198,6 @@ class PrometheusRecorder:
     def staged(self, size: int, seconds: float) -> None:
         self._metrics.staged.inc(size)
         self._metrics.staging.observe(seconds)
+
+    def not_staged(self, reason: str) -> None:
+        self._metrics.not_staged.labels(reason).inc()

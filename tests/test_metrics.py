@@ -90,7 +90,12 @@ def test_facts_go_where_they_are_declared() -> None:
     recorder.requeued("crash")
     recorder.stale()
     recorder.idle_gap(0.5)
+    recorder.staged(1000, 0.5)
+    recorder.not_staged("refused")
     value = metrics.registry.get_sample_value
+    assert value("comfygw_staged_bytes_total") == 1000
+    assert value("comfygw_staging_seconds_sum") == 0.5
+    assert value("comfygw_staging_failures_total", {"reason": "refused"}) == 1
     assert value("comfygw_dispatch_reason_total", {"reason": "queue"}) == 2
     assert value("comfygw_job_queue_seconds_sum") == 2
     assert value("comfygw_jobs_requeued_total", {"reason": "crash"}) == 1

@@ -188,6 +188,7 @@ class Staging:
         try:
             return await self._bring(worker, ref, source, sent)
         except GatewayError as error:
+            self._recorder.not_staged(_reason(error))
             return error
 
     async def _source(self, worker: Worker, ref: FileRef, caller: Caller) -> _Source | None:
@@ -268,3 +269,10 @@ def _spare(worker: Worker, ref: FileRef, source: _Source, stat: Stat) -> None:
 def _anothers(worker: Worker, ref: FileRef) -> WorkerRejected:
     text = f"Worker {worker.name} has a file of its own under the name {ref}.".encode()
     return WorkerRejected(409, text, "text/plain; charset=utf-8")
+
+
+def _reason(error: GatewayError) -> str:
+    """For the metric: who was to blame."""
+    if isinstance(error, BlobsUnavailable):
+        return "blobs"
+    return "refused" if isinstance(error, WorkerRejected) else "worker away"

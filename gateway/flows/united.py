@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +18,9 @@ from gateway.domain.files.listing import lists_files, with_files
 from gateway.domain.union import unite
 from gateway.flows.flights import Flights
 from gateway.flows.worker_reads import WorkerReads
+
+_NOBODY = 1.0
+"""Seconds for a first answer while there is no worker to wait for: one may be added in this moment."""
 
 
 class FarmFiles(Protocol):
@@ -99,16 +104,22 @@ class United:
         wanted = self._files.inputs.version
         building = self._start()
         if self._edition is None:
-            try:
-                async with asyncio.timeout(self._first):
-                    await self._built.wait()
-            except TimeoutError:
-                raise NoWorker("no worker has told its nodes yet") from None
+            began = time.monotonic()
+            if not await self._built_within(min(_NOBODY, self._first)):
+                rest = self._first - (time.monotonic() - began) if self._reads.workers() else 0.0
+                if not await self._built_within(rest):
+                    raise NoWorker("no worker has told its nodes yet")
         assert self._edition is not None
         while self._edition.version < wanted and building is not None:
             await asyncio.shield(building)
             building = self._start()
         return self._edition
+
+    async def _built_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._built.wait()
+        return self._built.is_set()
 
     def _start(self) -> asyncio.Task[Any] | None:
         catalogues = [w.catalogue for w in self._reads.workers() if w.catalogue is not None]

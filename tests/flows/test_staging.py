@@ -68,13 +68,15 @@ async def test_a_disk_that_lost_or_changed_the_file_is_found_out(state: str, tmp
 async def test_several_prompts_at_once_share_one_sending(state: str, tmp_path: Path) -> None:
     async with running_farm(state, tmp_path, 1) as (whole, _workers):
         client = whole.client()
-        await upload(client, "x.png", png(a_color()))
+        data = png(a_color())
+        await upload(client, "x.png", data)
         ids = await asyncio.gather(*(client.submit(load("x.png")) for _ in range(6)))
         for id in ids:
             assert (await client.ended(id))["status"]["status_str"] == "success"
         metrics = (await client.ask("GET", "/metrics")).body.decode()
         assert "comfygw_staging_seconds_count 1.0" in metrics
-        assert f"comfygw_staged_bytes_total {len(png((0, 0, 0)))}" in metrics or "staged_bytes_total" in metrics
+        sent = float(metrics.partition("\ncomfygw_staged_bytes_total ")[2].split()[0])
+        assert sent == len(data)
 
 
 async def test_a_worker_whose_disk_is_full_passes_the_prompt_on(state: str, tmp_path: Path) -> None:
@@ -86,6 +88,9 @@ async def test_a_worker_whose_disk_is_full_passes_the_prompt_on(state: str, tmp_
         ids = [await client.submit(load("sub/x.png")) for _ in range(3)]
         assert [await shown(client, id) for id in ids] == [color] * 3
         assert await workers_of(client, ids) == {"w1"}
+        assert (
+            'comfygw_staging_failures_total{reason="refused"} ' in (await client.ask("GET", "/metrics")).body.decode()
+        )
 
 
 async def test_when_no_worker_can_take_the_file_its_words_are_told(state: str, tmp_path: Path) -> None:

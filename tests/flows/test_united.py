@@ -63,6 +63,29 @@ async def test_the_first_answer_waits_for_one_worker_but_not_for_ever(flights: F
     assert nodes(await waiting) == ["B"]
 
 
+async def test_without_any_worker_the_first_answer_waits_a_moment_only(
+    flights: Flights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flows.united._NOBODY", 0.05)
+    async with asyncio.timeout(5):
+        with pytest.raises(NoWorker):
+            await United(FakeReads(), flights, 60, NoFarmFiles()).all()
+
+
+async def test_a_farm_that_starts_with_its_client_is_waited_for(
+    flights: Flights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.flows.united._NOBODY", 0.05)
+    reads = FakeReads(a={})
+    united = United(reads, flights, 10, NoFarmFiles())
+    waiting = asyncio.create_task(united.all())
+    done, _ = await asyncio.wait({waiting}, timeout=0.15)
+    assert not done
+    reads.knows("a", "A")
+    united.refresh()
+    assert nodes(await waiting) == ["A"]
+
+
 async def test_a_newer_edition_is_made_behind_the_old_one(flights: Flights) -> None:
     reads = FakeReads(a={}, b={})
     reads.knows("a", "A")

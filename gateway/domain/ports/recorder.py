@@ -37,3 +37,7 @@ class Recorder(Protocol):
     def staged(self, size: int, seconds: float) -> None:
         """A file was sent to a worker."""
         ...
+
+    def not_staged(self, reason: str) -> None:
+        """An input file did not get to a worker."""
+        ...
