@@ -18,19 +18,45 @@ from gateway.domain.ports.relay import Sink
 _READ_SIZE = 2**18
 _AHEAD = 2**18
 """Bytes that are kept for a reader who does not come for them; then the worker has to wait."""
-_WORTH_KEEPING = 2**16
-"""From so many bytes on a transport writes at once, and what it has written need not be copied."""
+_HELD = 16
+"""Buffers that are looked through for one to use again."""
+_WORTH_KEEPING = 2**12
+"""From so many bytes on they are written from where they were read to, instead of from a copy."""
 
 
 class Buffer:
-    """What all connections read into, one after the other; never kept over a callback."""
+    """What all connections read into, one after the other; another one while a sink holds what was read last."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(_READ_SIZE))
+        self._held: deque[tuple[memoryview, Pouring, int]] = deque(maxlen=_HELD)
 
-    def renew(self) -> None:
-        """Somebody still holds what was read last."""
+    def held_by(self, pouring: Pouring) -> None:
+        """What was read last is not sent yet. It is used again after that: new memory costs as much as reading."""
+        self._held.append((self.view, pouring, pouring.written))
+        for _ in range(len(self._held)):
+            view, holder, end = self._held.popleft()
+            if holder.sent >= end:
+                self.view = view
+                return
+            self._held.append((view, holder, end))
         self.view = memoryview(bytearray(_READ_SIZE))
+
+
+class Pouring:
+    """A body on its way into a sink, and how far it has come."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.written = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.written += len(data)
+        self._sink.write(data)
+
+    @property
+    def sent(self) -> int:
+        return self.written - self._sink.pending()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -45,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
-        self._sink: Sink | None = None
+        self._pouring: Pouring | None = None
         self._asked = self._closed = self._paused = self._complete = self._keeps = False
         self.idle_since = 0.0
 
@@ -84,18 +110,19 @@ class Connection(asyncio.BufferedProtocol):
 
     async def pour(self, sink: Sink) -> None:
         """The rest of the body to the sink, as fast as that takes it; WorkerSilent when it breaks off."""
+        pouring = Pouring(sink)
         while self._chunks:
-            sink.write(self._chunks.popleft())
+            pouring.write(self._chunks.popleft())
         self._size = 0
         if self._complete:
             return
-        self._sink = sink
+        self._pouring = pouring
         sink.fed_by(self._pace)
         try:
             while not self._complete:
                 await self._wait()
         finally:
-            self._sink = None
+            self._pouring = None
             sink.fed_by(None)
 
     def release(self) -> bool:
@@ -205,9 +232,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._complete or not self._headed:
             self._keeps = False
         elif self._left is not None:
-            self._take(memoryview(body))
+            self._take(body)
         else:
-            self._deliver(memoryview(body))
+            self._deliver(body)
 
     def on_message_complete(self) -> None:
         if self._headed and not self._complete:
@@ -216,29 +243,32 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 self._finish()
 
-    def _take(self, view: memoryview) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         """A piece of a body whose length is known; from the second on the parser is not asked."""
         assert self._left is not None
         self._counted = True
-        if len(view) > self._left:
+        if len(data) > self._left:
             self._keeps = False
-            view = view[: self._left]
-        self._left -= len(view)
-        if view:
-            self._deliver(view)
+            data = data[: self._left]
+        self._left -= len(data)
+        if data:
+            self._deliver(data)
         if not self._left and not self._complete:
             self._finish()
 
-    def _deliver(self, view: memoryview) -> None:
-        if self._sink is None:
-            self._chunks.append(bytes(view))
-            self._size += len(view)
+    def _deliver(self, data: bytes | memoryview) -> None:
+        pouring = self._pouring
+        if isinstance(data, memoryview) and (pouring is None or len(data) < _WORTH_KEEPING):
+            data = bytes(data)
+        if pouring is not None:
+            pouring.write(data)
+            if isinstance(data, memoryview) and pouring.sent < pouring.written:
+                self._buffer.held_by(pouring)
+        elif isinstance(data, bytes):
+            self._chunks.append(data)
+            self._size += len(data)
             self._pace(self._size > _AHEAD)
             self._wake()
-        elif len(view) < _WORTH_KEEPING:
-            self._sink.write(bytes(view))
-        elif self._sink.write(view):
-            self._buffer.renew()
 
     def _finish(self) -> None:
         self._complete = True

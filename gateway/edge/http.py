@@ -171,11 +171,12 @@ class Cycle(RequestResponseCycle):
         else:
             raise RuntimeError(f"{kind} is out of place here")
 
-    def write(self, data: bytes | memoryview) -> bool:
-        if self.disconnected:
-            return False
-        self._write(data)
-        return self.transport.get_write_buffer_size() > 0
+    def write(self, data: bytes | memoryview) -> None:
+        if not self.disconnected and not self.transport.is_closing():
+            self._write(data)
+
+    def pending(self) -> int:
+        return 0 if self.disconnected else self.transport.get_write_buffer_size()
 
     def fed_by(self, pace: Callable[[bool], None] | None) -> None:
         self._feeder = pace

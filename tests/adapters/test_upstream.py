@@ -29,7 +29,7 @@ async def relay(anyio_backend: object) -> AsyncIterator[Relay]:
 
 
 class Glass:
-    """A sink that is full from `room` bytes on, until it is emptied; it holds what it was given, uncopied."""
+    """A sink that is full from `room` bytes on, until it is emptied; it keeps what it was given, uncopied."""
 
     def __init__(self, room: int = 2**40) -> None:
         self.held: list[bytes | memoryview] = []
@@ -37,12 +37,14 @@ class Glass:
         self.room = room
         self.pace: Callable[[bool], None] | None = None
 
-    def write(self, data: bytes | memoryview) -> bool:
+    def write(self, data: bytes | memoryview) -> None:
         self.held.append(data)
         self.size += len(data)
         if self.size >= self.room and self.pace is not None:
             self.pace(True)
-        return True
+
+    def pending(self) -> int:
+        return self.size
 
     def fed_by(self, pace: Callable[[bool], None] | None) -> None:
         self.pace = pace
@@ -95,6 +97,34 @@ async def test_all_of_a_body_is_poured_and_its_connection_used_again(relay: Rela
             assert await poured(relay, url, glass) == 200
             assert glass.content == BODY
     assert connections == 1
+
+
+class Draining(Glass):
+    """Lets go of what it has with every third piece, as a client that reads does; until then it must stay whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = b""
+        self.seen: set[int] = set()
+
+    def write(self, data: bytes | memoryview) -> None:
+        if isinstance(data, memoryview):
+            self.seen.add(id(data.obj))
+        self.held.append(data)
+        if len(self.held) == 3:
+            self.whole += self.content
+            self.held.clear()
+
+    def pending(self) -> int:
+        return sum(map(len, self.held))
+
+
+async def test_what_is_held_is_not_written_over_and_then_used_again(relay: Relay) -> None:
+    async with worker(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (8 * len(BODY)) + BODY * 8)) as url:
+        glass = Draining()
+        assert await poured(relay, url, glass) == 200
+    assert glass.whole + glass.content == BODY * 8
+    assert len(glass.seen) <= 6, "memory is used again"
 
 
 async def test_a_body_may_end_with_its_connection(relay: Relay) -> None:

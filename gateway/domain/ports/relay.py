@@ -16,8 +16,12 @@ Headers = Sequence[tuple[bytes, bytes]]
 class Sink(Protocol):
     """Where a body can be written to without waiting, piece by piece: a client's socket."""
 
-    def write(self, data: bytes | memoryview) -> bool:
-        """Whether it still holds `data`, which then must not change. Nothing happens when the client is gone."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Nothing happens when the client is gone."""
+        ...
+
+    def pending(self) -> int:
+        """At least how many of the bytes that were written it still has to send; these must not change."""
         ...
 
     def fed_by(self, pace: Callable[[bool], None] | None) -> None:
