@@ -159,7 +159,7 @@ class Cycle(RequestResponseCycle):
     async def send(self, message: Any) -> None:
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
-        if self.disconnected:
+        if self._is_gone():
             return
         kind = message["type"]
         if kind == "http.response.start" and not self.response_started:
@@ -172,8 +172,14 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError(f"{kind} is out of place here")
 
     def write(self, data: bytes | memoryview) -> None:
-        if not self.disconnected and not self.transport.is_closing():
+        if not self._is_gone():
             self._write(data)
+
+    def _is_gone(self) -> bool:
+        """A transport that failed to write says so at once, and to the protocol a moment later."""
+        if not self.disconnected and self.transport.is_closing():
+            self.disconnected = True
+        return self.disconnected
 
     def pending(self) -> int:
         return 0 if self.disconnected else self.transport.get_write_buffer_size()

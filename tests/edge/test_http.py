@@ -174,6 +174,7 @@ class Spring:
             sink.write(block[: self.left])
             self.left -= min(self.left, MIB)
             if sink.disconnected:
+                await send(body())  # no error, though it is not the end of what was announced
                 self.gone.set()
                 return
         sink.fed_by(None)
