@@ -61,6 +61,9 @@ _NAMES = [
 _BATCH = 100
 """Prompts read in one go: some thousands of values, whose reading holds up all else for a few milliseconds."""
 _NO_FILES: frozenset[FileRef] = frozenset()
+_NO_WORKERS: frozenset[WorkerName] = frozenset()
+_QUEUED = Queued()
+"""These are shared: a hundred thousand prompts that wait would have one each."""
 _ENTRIES = 2000
 _DEMANDS_KEPT = 4096
 
@@ -153,7 +156,7 @@ class RedisFeed:
             priority=int(row["priority"] or 0),
             files=frozenset(map(of_text, json.loads(row["files"]))) if row["files"] else _NO_FILES,
             hard=row["hard"] == b"1",
-            refused_by=frozenset(json.loads(row["refused_by"] or b"[]")),
+            refused_by=frozenset(json.loads(row["refused_by"] or b"[]")) or _NO_WORKERS,
             interrupting=row["interrupting"] == b"1",
             over=row["over"] == b"1",
             tail=zlib.decompress(tail) if tail else b"",
@@ -186,7 +189,7 @@ def _state(row: Mapping[str, bytes | None]) -> State | None:
     if name == "accepted":
         return Accepted(worker, attempt, _text(row, "owner"))
     if name == "queued":
-        return Queued()
+        return _QUEUED
     if name == "assigned":
         since = _time(row, "since")
         return Assigned(worker, attempt, row["posted"] == b"1", since, _text(row, "owner"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import signal
@@ -28,6 +29,9 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_COLLECTED = 10_000, 5, 100
+"""Waiting prompts and workers are some hundred thousand objects that stay: by the usual thresholds all of them are
+looked through again and again, which takes as long as a second, and nothing else is done meanwhile."""
 _KEEP_ALIVE = 75  # seconds, as ComfyUI's server keeps idle connections
 
 
@@ -41,6 +45,11 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
 
 class Leaving:
@@ -91,6 +100,7 @@ def run(given: argparse.Namespace) -> int:
 
 def run_until_signal(settings: Settings, around: AbstractAsyncContextManager[Settings]) -> int:
     """Serve with the settings that `around` yields, and leave that when the server has ended."""
+    gc.set_threshold(*_COLLECTED)
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         return runner.run(_serve(settings, around))
 
@@ -136,8 +146,6 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as exc:
         raise GatewayError(f"cannot listen on {host}:{port}: {reason(exc)}") from None
     with sock:
-        # Taken over by each connection; uvloop sets it itself, asyncio only where the socket's protocol is spelt out.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield sock
 
 

@@ -133,8 +133,9 @@ class Clients:
     def has(self, client_id: ClientId | None) -> bool:
         return client_id in self._by_id
 
-    def running(self) -> list[Job]:
-        """Prompts of the clients here that are on a worker, whoever hears that one."""
+    async def running(self) -> list[Job]:
+        """Prompts of the clients here that are on a worker as of now, whoever hears that one."""
+        await self._mirror.fresh()
         return [job for job in self._mirror.live.values() if self.has(job.client_id) and attempt_of(job)]
 
     def remaining(self, client_id: ClientId) -> int:

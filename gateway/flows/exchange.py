@@ -206,7 +206,7 @@ class Exchange:
         """We listen from now on: ask whom the others have, and read what they sent before."""
         await self._bus.announce(Interest(self._replica, self._clients.ids(), asks=True))
         await self.flush()
-        for job in self._clients.running():
+        for job in await self._clients.running():
             if job.client_id is not None:
                 for frame in await self._since(job.client_id, job.id):
                     self._clients.deliver(job.id, job.client_id, frame)

@@ -56,7 +56,7 @@ class Tender:
         self._strangers: set[str] = set()
         self._deaf_at = 0.0  # until the relay is connected again
         self._since: dict[AttemptId, float] = {}  # when each prompt here was first known of
-        relay.on_end, relay.on_stranger = self._heard, self._strangers.add
+        relay.on_end, relay.on_stranger = self._heard, self._heard_stranger
         relay.on_start, relay.on_freed = self._heard_start, self._heard_over
         disk.doubt()
 
@@ -155,6 +155,10 @@ class Tender:
         """Whether all prompts here are the worker's, and it has been heard since it took them."""
         heard, held = self._relay.last_status + _NEWS_TAKES, self._mirror.on(self._name)
         return all(_taken(job) and self._since.get(attempt.id, math.inf) <= heard for job, attempt in held)
+
+    def _heard_stranger(self, attempt: str) -> None:
+        self._strangers.add(attempt)
+        self._bell.set()
 
     def _heard_start(self, attempt: str) -> None:
         self._watch.began(attempt)
