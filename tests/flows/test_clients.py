@@ -160,6 +160,22 @@ async def test_the_farms_count_is_told_to_one_who_never_posted(whole: Farm, scri
         assert set(ear.types) == {"status"}
 
 
+async def test_the_farms_count_is_told_at_most_once_a_second(whole: Farm, scripted_worker: Scripted) -> None:
+    """Every `status` makes each browser tab fetch its lists again."""
+    busy = whole.client()
+    async with follow(whole, whole.client()) as watcher:
+        await started(whole, whole.client(), scripted_worker)
+        began = asyncio.get_running_loop().time()
+        for _ in range(15):
+            id = await busy.submit(picture(), front=True)
+            await busy.send("/queue", {"delete": [id]})
+        for _ in range(30):
+            await busy.submit(picture())
+        await watcher.heard(lambda ear: counts(ear)[-1] >= 30, "the last count")
+        seconds = asyncio.get_running_loop().time() - began
+        assert len(counts(watcher)) <= 3 + seconds  # the greeting, that of the first prompt, and one each second
+
+
 async def test_what_needs_no_metadata_is_told_without(whole: Farm, scripted_worker: Scripted) -> None:
     client = whole.client()
     async with follow(whole, client) as plain, follow(whole, client, flags=True) as rich:
