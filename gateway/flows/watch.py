@@ -73,7 +73,9 @@ class Watch:
         """Do what is due for each prompt that holds a slot of this worker."""
         held = self.mirror.on(worker.name)
         self._forget({attempt.id for _, attempt in held})
-        for job, attempt in held:
+        for _, attempt in held:
+            if (job := self.mirror.holder(worker.name, attempt.id)) is None:
+                continue  # it has ended with one that ran after it
             try:
                 await self._look_at(job, attempt, worker)
             except GatewayError:
@@ -200,7 +202,8 @@ class Watch:
     def _before(self, job: Job, worker: Worker) -> list[tuple[Job, Attempt]]:
         """Our other prompts on the worker that it began, or was given, before this one."""
         held = [(other, attempt) for other, attempt in self.mirror.on(worker.name) if _posted(other)]
-        return sorted((one for one in held if _turn(one[0]) < _turn(job)), key=lambda one: _turn(one[0]))
+        ours = next((_turn(other) for other, _ in held if other.id == job.id), _turn(job))
+        return sorted((one for one in held if _turn(one[0]) < ours), key=lambda one: _turn(one[0]))
 
     def _others(self, worker: Worker, attempt: Attempt) -> int:
         """How many of our prompts are on the worker besides this one."""
