@@ -94,7 +94,7 @@ class NoBlobs:
     def __init__(self) -> None:
         self.tries = 0
 
-    async def put(self, chunks: Any) -> Any:
+    async def put(self, chunks: Any, name: str = "") -> Any:
         self.tries += 1
         raise BlobsUnavailable("away")
 
