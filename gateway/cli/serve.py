@@ -146,6 +146,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as exc:
         raise GatewayError(f"cannot listen on {host}:{port}: {reason(exc)}") from None
     with sock:
+        # Taken over by each connection; uvloop sets it itself, asyncio only where the socket's protocol is spelt out.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield sock
 
 

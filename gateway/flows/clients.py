@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.frames import Frame, Kind, public
 from gateway.domain.ids import ClientId, PromptId
-from gateway.domain.jobs import Ended, Job, Outcome, Queued, attempt_of, is_live
+from gateway.domain.jobs import Accepted, Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item
 from gateway.domain.records import last_event, story
 from gateway.domain.untold import Untold
@@ -164,7 +164,7 @@ class Clients:
             if job is None:
                 continue
             if after is None or isinstance(after.state, Ended):
-                if after is not None and (before is None or not is_live(before)):
+                if after is not None and (before is None or isinstance(before.state, Accepted)):
                     self._announce(after)  # it came and ended since we last looked
                 self._announced.discard(job.id)
                 self._now.pop(job.id, None)
