@@ -11,8 +11,8 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,9 +138,14 @@ async def redis() -> AsyncIterator[str]:
             yield f"unix://{path}"
 
 
+def nginx(upstream: str) -> AbstractAsyncContextManager[Server | None]:
+    """As `nginx_with`: it proxies to the upstream over connections that it keeps."""
+    return nginx_with(lambda port: _PROXY.format(port=port, upstream=upstream.removeprefix("http://")))
+
+
 @asynccontextmanager
-async def nginx(upstream: str) -> AsyncIterator[Server | None]:
-    """One worker process that proxies to the upstream over connections that it keeps; None where there is no nginx."""
+async def nginx_with(http: Callable[[int], str]) -> AsyncIterator[Server | None]:
+    """One worker process, with this in the http block of its configuration for a port; None where there is no nginx."""
     if (found := program("nginx")) is None:
         print("no nginx here: its rows are left out", flush=True)
         yield None
@@ -148,9 +153,9 @@ async def nginx(upstream: str) -> AsyncIterator[Server | None]:
     with tempfile.TemporaryDirectory(prefix="ng") as folder:
         port = free_port()
         file = Path(folder) / "nginx.conf"
-        file.write_text(_NGINX.format(folder=folder, port=port, upstream=upstream.removeprefix("http://")))
+        file.write_text(_NGINX.format(folder=folder, http=http(port)))
         async with process(TESTED, found, "-c", str(file), "-p", folder, "-e", f"{folder}/error", quiet=True) as it:
-            yield await listening(port, it.pid)
+            yield await _listening(port, it.pid)
 
 
 @asynccontextmanager
@@ -164,23 +169,28 @@ async def haproxy(upstream: str) -> AsyncIterator[Server | None]:
         file = Path(folder) / "haproxy.cfg"
         file.write_text(_HAPROXY.format(port=port, upstream=upstream.removeprefix("http://")))
         async with process(TESTED, found, "-db", "-f", str(file), quiet=True) as it:
-            yield await listening(port, it.pid)
+            yield await _listening(port, it.pid)
 
 
 _NGINX = """
 worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error crit;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off; sendfile on; keepalive_requests 1000000000;
+  access_log off;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+{http}
+}}
+"""
+
+_PROXY = """
+  sendfile on; keepalive_requests 1000000000;
   proxy_buffers 16 64k; proxy_buffer_size 64k; proxy_busy_buffers_size 128k; proxy_max_temp_file_size 0;
   upstream it {{ server {upstream}; keepalive 256; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};
     location / {{ proxy_pass http://it; proxy_http_version 1.1; proxy_set_header Connection ""; }}
   }}
-}}
 """
 
 _HAPROXY = """
@@ -213,7 +223,7 @@ async def _until_there(path: Path) -> None:
     raise TimeoutError(f"{path} does not come")
 
 
-async def listening(port: int, pid: int) -> Server:
+async def _listening(port: int, pid: int) -> Server:
     """Once it answers anything at all. With nginx it is the worker process that counts."""
     url = f"http://127.0.0.1:{port}"
     for _ in range(500):

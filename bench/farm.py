@@ -11,12 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -24,7 +22,7 @@ from typing import Any
 import aiohttp
 
 from bench._rows import Row, keep, quantile, table
-from bench._servers import REST, TESTED, fetched, free_port, gateway, listening, pin, process, program, python, redis
+from bench._servers import REST, fetched, gateway, nginx_with, pin, python, redis
 from gateway.emulator.serve import running
 from gateway.emulator.settings import EmulatorSettings
 from tests.farm import sleeping
@@ -149,17 +147,8 @@ def _loads(history: dict[str, Any]) -> int:
 
 
 async def through_nginx() -> Drained | None:
-    if (found := program("nginx")) is None:
-        print("no nginx here: its rows are left out", flush=True)
-        return None
-    async with _workers() as workers:
-        with tempfile.TemporaryDirectory(prefix="ng") as folder:
-            port = free_port()
-            file = Path(folder) / "nginx.conf"
-            file.write_text(_sticky(folder, port, [url.removeprefix("http://") for url in workers]))
-            async with process(TESTED, found, "-c", str(file), "-p", folder, "-e", f"{folder}/error", quiet=True) as it:
-                server = await listening(port, it.pid)
-                return await drained(server.url, workers, trace())
+    async with _workers() as workers, nginx_with(lambda port: _sticky(port, workers)) as server:
+        return None if server is None else await drained(server.url, workers, trace())
 
 
 async def through_gateway(policy: str) -> Drained:
@@ -174,21 +163,16 @@ async def _workers() -> AsyncIterator[list[str]]:
         yield urls
 
 
-def _sticky(folder: str, port: int, workers: Sequence[str]) -> str:
+def _sticky(port: int, urls: Sequence[str]) -> str:
     """A configuration in which the first request of a client goes by least_conn, and all others where that went."""
+    workers = [url.removeprefix("http://") for url in urls]
     homes = "\n".join(f'    "{address}" home{number};' for number, address in enumerate(workers))
     alone = "\n".join(f"  upstream home{number} {{ server {address}; }}" for number, address in enumerate(workers))
     whole = " ".join(f"server {address};" for address in workers)
-    return _NGINX.format(folder=folder, port=port, homes=homes, alone=alone, whole=whole)
+    return _STICKY.format(port=port, homes=homes, alone=alone, whole=whole)
 
 
-_NGINX = """
-worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error crit;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+_STICKY = """
   map $cookie_home $to {{
     default all;
 {homes}
@@ -205,7 +189,6 @@ http {{
       add_header Set-Cookie "home=$upstream_addr; Path=/" always;
     }}
   }}
-}}
 """
 
 
