@@ -19,7 +19,7 @@ from gateway.domain.ids import AttemptId, WorkerName
 from gateway.domain.jobs import MAX_OOM_RETRIES, Attempt, Job, Outcome
 from gateway.domain.learning import lesson_of
 from gateway.domain.placement import Placement
-from gateway.domain.ports import Comfy, Ending, FarmStore, JobStore, PostAnswer, Recorder
+from gateway.domain.ports import Comfy, Ending, FarmStore, JobStore, PostAnswer, Recorder, WorkerQueue
 from gateway.domain.posting import body_for_worker
 from gateway.domain.workers import Probe, Worker
 from gateway.flows.outputs import Outputs
@@ -155,9 +155,9 @@ class Attempts:
             return Unstaged(error)
         return None
 
-    async def whereabouts(self, worker: Worker, id: AttemptId) -> Whereabouts:
-        """Queue first, then history: what moves on is not missed. Raises WorkerError."""
-        queue = await self._comfy.queue(worker.url)
+    async def whereabouts(self, worker: Worker, id: AttemptId, queue: WorkerQueue | None = None) -> Whereabouts:
+        """Queue first, then history: what moves on is not missed. `queue` if it was just read. Raises WorkerError."""
+        queue = queue or await self._comfy.queue(worker.url)
         if id in queue:
             return Place.RUNNING if id in queue.running else Place.PENDING
         record = await self._comfy.history(worker.url, id)

@@ -179,17 +179,15 @@ class Watch:
         return min(rarest, _FIRST_LOOK + (now - sight.since) / 10)
 
     async def _find(self, job: Job, attempt: Attempt, worker: Worker) -> None:
-        """The queue first, then the history: what moves on is not missed."""
         queue = await self.comfy.queue(worker.url)
-        if attempt.id in queue.running:
+        where = await self.attempts.whereabouts(worker, attempt.id, queue)
+        if where is Place.RUNNING:
             if isinstance(job.state, Assigned):
                 await self.store.started(attempt)
             await self.children.adopt(worker, queue=queue)
-        elif attempt.id in queue:
-            return
-        elif await self.comfy.history(worker.url, attempt.id) is None:
+        elif where is Place.ABSENT:
             await self.attempts.abandon(job, attempt, f"{worker.name} lost it", haunts=True, crashed=True)
-        else:
+        elif isinstance(where, dict):
             self.hurry(attempt.id)  # it has ended just now
 
     async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
