@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 from moto.server import ThreadedMotoServer
 
 
@@ -14,10 +15,10 @@ from moto.server import ThreadedMotoServer
 class S3:
     url: str
 
-    @property
-    def env(self) -> dict[str, str]:
-        """Credentials, which this server does not look at."""
-        return {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    def let_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Sets credentials, without which nobody asks; this server does not look at them."""
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
 
     def bucket(self, folder: str) -> str:
         """The setting `blobs` for a folder of a bucket there."""

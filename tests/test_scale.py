@@ -7,7 +7,6 @@ import asyncio
 import json
 import time
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -17,11 +16,9 @@ from gateway.domain.ids import WorkerName
 from gateway.domain.jobs import Running
 from gateway.domain.ports import Limits, Won, WorkerEntry
 from gateway.domain.workers import Up
-from gateway.flows.watch import Watch
 from tests.adapters.stores import DONE, Store, attempt, new
 from tests.domain.catalogues import BASE, info
-from tests.farm import picture
-from tests.flows.replica import Replica, replica
+from tests.flows.replica import Replica, given, replica, watching
 from tests.scripted import Scripted, scripted
 
 pytestmark = pytest.mark.anyio
@@ -43,14 +40,9 @@ async def test_what_a_prompt_costs_does_not_grow_with_what_waits(state: str) -> 
 
 async def test_a_worker_that_tells_what_it_runs_is_not_asked(state: str) -> None:
     async with scripted("w0") as worker, replica(state) as core, new_session(connect_timeout=1) as session:
-        await core.store.farm.put(WorkerEntry(_W, worker.url))
-        await core.store.jobs.accept(new("p"), _ROOM)
-        tried = attempt("p", _W)
-        assert isinstance(await core.store.jobs.claim(tried, "{}"), Won)
-        await core.store.jobs.posted(tried, tried.id, {})
-        worker.take({"prompt": picture(), "prompt_id": tried.id})
-        now = [1000.0]
-        watch = _watch(core, ComfyApi(session, connect_timeout=1), now)
+        tried, now = await given(core, worker), [1000.0]
+        watch = watching(core, ComfyApi(session, connect_timeout=1), now)
+        watch.heard = lambda: now[0]
         watch.began(tried.id)
         for _ in range(9):
             await core.mirror.fresh()
@@ -67,11 +59,6 @@ async def test_a_worker_that_tells_what_it_runs_is_not_asked(state: str) -> None
         now[0] += 0.1
         await watch.look(core.mirror.workers[_W])
         assert _asked(worker), "it has not said so"
-
-
-def _watch(core: Replica, comfy: Any, now: list[float]) -> Watch:
-    nobody: Any = None
-    return Watch(core.store.jobs, comfy, core.mirror, nobody, nobody, nobody, 1.0, lambda: now[0], heard=lambda: now[0])
 
 
 def _asked(worker: Scripted) -> bool:

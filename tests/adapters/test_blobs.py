@@ -31,8 +31,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return ObjectBlobs(open_store((tmp_path / "blobs").as_uri()), "inputs")
     server: S3 = request.getfixturevalue("s3")
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
+    server.let_in(monkeypatch)
     return ObjectBlobs(open_store(server.bucket(tmp_path.name)), "inputs")
 
 

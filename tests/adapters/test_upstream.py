@@ -2,24 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 
 from gateway.adapters.relay import Relay, new_session
 from gateway.domain.errors import WorkerSilent
 from tests.servers import until
-from tests.wire import Head, answering, read_head, worker
+from tests.wire import ON_BOTH_LOOPS, Head, answering, read_head, worker
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, ON_BOTH_LOOPS, pytest.mark.timeout(20)]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MIB = 2**20
-
-
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
 
 
 @pytest.fixture

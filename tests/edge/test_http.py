@@ -10,17 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge.http import SINK
 from tests.servers import serve
-from tests.wire import connection, exchange, read_body, read_head
+from tests.wire import ON_BOTH_LOOPS, connection, exchange, read_body, read_head
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
+pytestmark = [pytest.mark.anyio, ON_BOTH_LOOPS, pytest.mark.timeout(20)]
 
 GET = b"GET /a%20b?c=%2F HTTP/1.1\r\nHost: x\r\n\r\n"
 MIB = 2**20
-
-
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": request.param}
 
 
 def saying(*messages: dict[str, Any], seen: list[Scope] | None = None) -> ASGIApp:

@@ -23,8 +23,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     with s3_server() as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
+        server.let_in(monkeypatch)
         yield server
 
 

@@ -110,8 +110,7 @@ async def test_while_the_blobs_are_away_prompts_with_files_wait(
     color = a_color()
     with contextlib.ExitStack() as up:
         server = up.enter_context(s3_server())
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
+        server.let_in(monkeypatch)
         async with running_farm(state, tmp_path, 1, blobs=server.bucket("farm")) as (whole, _):
             client = whole.client()
             await upload(client, "x.png", png(color))

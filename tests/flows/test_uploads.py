@@ -71,8 +71,7 @@ async def test_an_upload_over_the_limit_leaves_nothing(state: str, tmp_path: Pat
 async def test_the_same_with_a_bucket(state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     color = a_color()
     with s3_server() as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
+        server.let_in(monkeypatch)
         blobs = server.bucket("farm")
         async with running_farm(state, tmp_path, replicas=2, blobs=blobs, data_dir=tmp_path / "data") as (whole, _):
             client, other = whole.client(at=0), whole.client(at=1)

@@ -11,13 +11,9 @@ import redis
 
 from gateway.adapters.comfy import ComfyApi
 from gateway.adapters.relay import new_session
-from gateway.domain.ids import WorkerName
-from gateway.domain.ports import Won, WorkerEntry
 from gateway.emulator.settings import EmulatorSettings
-from gateway.flows.watch import Watch
-from tests.adapters.stores import ROOM, attempt, new
 from tests.farm import Client, Farm, emulated, farm, picture, sleeping
-from tests.flows.replica import replica
+from tests.flows.replica import given, replica, watching
 from tests.scripted import Scripted, refuses
 from tests.servers import until
 
@@ -226,20 +222,10 @@ async def test_what_runs_where_nothing_is_heard_is_read_every_second(
     state: str, scripted_worker: Scripted, blind: bool, seconds: float
 ) -> None:
     async with replica(state) as core, new_session(connect_timeout=1) as session:
-        name = WorkerName("w0")
-        await core.store.farm.put(WorkerEntry(name, scripted_worker.url))
-        await core.store.jobs.accept(new("p"), ROOM)
-        tried = attempt("p", name)
-        assert isinstance(await core.store.jobs.claim(tried, "{}"), Won)
-        await core.store.jobs.posted(tried, tried.id, {})
-        scripted_worker.take({"prompt": picture(), "prompt_id": tried.id})
-        await core.mirror.fresh()
-        now = [1000.0]
-        comfy: Any = ComfyApi(session, connect_timeout=1)
-        nobody: Any = None
-        watch = Watch(core.store.jobs, comfy, core.mirror, nobody, nobody, nobody, 1.0, lambda: now[0])
+        tried, now = await given(core, scripted_worker), [1000.0]
+        watch = watching(core, ComfyApi(session, connect_timeout=1), now)
         watch.blind = blind
-        worker = core.mirror.workers[name]
+        worker = core.mirror.workers[tried.worker]
         await watch.look(worker)
         sight = watch._sights[tried.id]
         sight.deep_at = now[0] + 1000
