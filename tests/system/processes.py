@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import aiohttp
+
 from gateway.adapters.private_server import locked
 from tests.servers import until
 
@@ -164,3 +166,14 @@ def lives(pid: int) -> bool:
     with suppress(OSError):
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+async def all_up(http: aiohttp.ClientSession, gateway: Process) -> None:
+    """Wait until this gateway sees that all its workers take prompts and give their files."""
+
+    async def seen() -> bool:
+        async with http.get(f"{gateway.url}/gateway/workers") as reply:
+            told = (await reply.json())["workers"]
+        return all(worker["state"] == "up" and worker["node_classes"] and worker["lives"] for worker in told)
+
+    await until(seen, "all workers are up", timeout=2 * PATIENCE)

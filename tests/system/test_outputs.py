@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.servers import StateServer, until
-from tests.system.processes import SLOW, Farm
+from tests.system.processes import SLOW, Farm, all_up
 from tests.system.prompts import Prompt
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
@@ -33,11 +33,7 @@ async def test_each_of_64_prompts_gets_its_own_picture_also_by_filename_alone(
         async with http.get(urls[0] + path, params=query) as reply:
             return await reply.json()
 
-    async def all_up() -> bool:
-        told = (await get("/gateway/workers"))["workers"]
-        return all(worker["state"] == "up" and worker["node_classes"] and worker["lives"] for worker in told)
-
-    await until(all_up, "all workers are up", timeout=60)
+    await all_up(http, gateways[0])
     prompts = [Prompt(number, prefix=PREFIX) for number in range(64)]
 
     async def post(prompt: Prompt) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.servers import until
 from tests.system.history import OURS, History, executions
-from tests.system.processes import SLOW, Farm, Process
+from tests.system.processes import SLOW, Farm, Process, all_up
 from tests.system.prompts import Prompt, many, models
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(SLOW)]
@@ -141,6 +141,7 @@ async def test_a_prompt_that_kills_its_workers_is_given_up_and_all_others_succee
         prompts = many(50, 0.1)
         await history.post_all([*prompts[:10], deadly, *prompts[10:]], ahead=25)
         await history.settled()
+        await all_up(http, gateway)  # the last one that died may have the pictures
     record = history.results.pop(deadly.id)
     assert history.numbers.pop(deadly.id) >= 0
     assert record["status"]["status_str"] == "error"
