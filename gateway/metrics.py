@@ -16,7 +16,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from gateway.domain.jobs import Assigned, Queued, Running
+from gateway.domain.jobs import Queued
 from gateway.domain.workers import Worker
 from gateway.flows.mirror import Mirror
 
@@ -55,16 +55,8 @@ class Metrics:
         self.queue_bytes = Gauge(name("queue_bytes"), "Bytes of waiting prompts", registry=r)
         self.oldest = Gauge(name("queue_oldest_seconds"), "Age of the oldest waiting prompt", registry=r)
         self.history = Gauge(name("history_records"), "Ended prompts that are kept", registry=r)
-        self._declare_workers(r)
         self._declare_estimates(r)
         self._declare_files(r)
-
-    def _declare_workers(self, r: CollectorRegistry) -> None:
-        name = "comfygw_{}".format
-        self.worker_state = Gauge(name("worker_state"), "1 for the state it is in", ["worker", "state"], registry=r)
-        self.busy = Gauge(name("worker_busy_ratio"), "1 while it holds a prompt", ["worker"], registry=r)
-        self.foreign = Gauge(name("worker_foreign_jobs"), "Prompts that others put there", ["worker"], registry=r)
-        self.vram_free = Gauge(name("worker_vram_free_bytes"), "Free VRAM", ["worker"], registry=r)
 
     def _declare_estimates(self, r: CollectorRegistry) -> None:
         name = "comfygw_{}".format
@@ -100,30 +92,46 @@ class Metrics:
         """The body of GET /metrics, with the gauges as of now, and its Content-Type; `waiting` in GPU-seconds."""
         self.gpu_seconds.set(waiting)
         self._count(mirror)
-        for gauge in (self.worker_state, self.busy, self.foreign, self.vram_free):
-            gauge.clear()
-        for worker in mirror.workers.values():
-            self._look_at(worker, busy=bool(mirror.on(worker.name)))
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        workers = "".join(_of_workers(mirror))
+        return generate_latest(self.registry) + workers.encode(), CONTENT_TYPE_LATEST
 
     def _count(self, mirror: Mirror) -> None:
-        states = [job.state for job in mirror.live.values()]
-        waiting = [job for job in mirror.live.values() if isinstance(job.state, Queued)]
-        self.queue.labels("queued").set(len(waiting))
-        self.queue.labels("assigned").set(sum(isinstance(state, Assigned) for state in states))
-        self.queue.labels("running").set(sum(isinstance(state, Running) for state in states))
-        self.queue_bytes.set(sum(job.size for job in waiting))
+        tally = mirror.tally
+        self.queue.labels("queued").set(tally.waiting)
+        self.queue.labels("assigned").set(tally.assigned)
+        self.queue.labels("running").set(tally.running)
+        self.queue_bytes.set(tally.bytes)
+        waiting = (job.created_at for job in mirror.live.values() if isinstance(job.state, Queued))
         now = time.time()
-        self.oldest.set(max(0.0, now - min((job.created_at for job in waiting), default=now)))
+        self.oldest.set(max(0.0, now - min(waiting, default=now)))
         self.history.set(mirror.ended)
 
-    def _look_at(self, worker: Worker, *, busy: bool) -> None:
-        now = "draining" if worker.draining else type(worker.liveness).__name__.lower()
-        for state in _STATES:
-            self.worker_state.labels(worker.name, state).set(state == now)
-        self.busy.labels(worker.name).set(busy)
-        self.foreign.labels(worker.name).set(worker.foreign)
-        self.vram_free.labels(worker.name).set(worker.vram_free)
+
+def _of_workers(mirror: Mirror) -> Iterator[str]:
+    """The gauges of each worker, as lines of text: the library takes a fifth of a second for those of a thousand."""
+    of = {f'worker="{name}"': worker for name, worker in mirror.workers.items()}  # a name has nothing to escape
+    now = {label: _state(worker) for label, worker in of.items()}
+    yield from _gauge("worker_state", "1 for the state it is in")
+    for state in _STATES:
+        yield from (_sample("worker_state", f'state="{state}",{label}', now[label] == state) for label in of)
+    yield from _gauge("worker_busy_ratio", "1 while it holds a prompt")
+    yield from (_sample("worker_busy_ratio", label, mirror.is_busy(worker.name)) for label, worker in of.items())
+    yield from _gauge("worker_foreign_jobs", "Prompts that others put there")
+    yield from (_sample("worker_foreign_jobs", label, worker.foreign) for label, worker in of.items())
+    yield from _gauge("worker_vram_free_bytes", "Free VRAM")
+    yield from (_sample("worker_vram_free_bytes", label, worker.vram_free) for label, worker in of.items())
+
+
+def _gauge(name: str, says: str) -> Iterator[str]:
+    yield f"# HELP comfygw_{name} {says}\n# TYPE comfygw_{name} gauge\n"
+
+
+def _sample(name: str, labels: str, value: float) -> str:
+    return f"comfygw_{name}{{{labels}}} {float(value)}\n"
+
+
+def _state(worker: Worker) -> str:
+    return "draining" if worker.draining else type(worker.liveness).__name__.lower()
 
 
 class RequestTimes(Collector):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.emulator.settings import EmulatorSettings
 from gateway.metrics import Metrics, PrometheusRecorder
@@ -64,6 +65,16 @@ async def test_gauges_are_as_of_now(state: str) -> None:
         assert told['comfygw_worker_busy_ratio{worker="w0"}'] == 0
         await client.ask("DELETE", "/gateway/workers/w0")
         await until(lambda: _unnamed(client, "w0"), "the worker is not told of any more")
+
+
+async def test_what_is_written_is_read_by_the_library_too(state: str) -> None:
+    async with scripted() as worker, farm(state, worker) as gateway:
+        body = (await gateway.client().ask("GET", "/metrics")).body.decode()
+        families = {family.name: family for family in text_string_to_metric_families(body)}
+        states = families["comfygw_worker_state"]
+        assert (states.type, states.documentation) == ("gauge", "1 for the state it is in")
+        assert {sample.labels["state"]: sample.value for sample in states.samples}["up"] == 1
+        assert len(families["comfygw_worker_vram_free_bytes"].samples) == 1
 
 
 async def _unnamed(client: Client, worker: str) -> bool:

@@ -38,6 +38,16 @@ async def test_what_a_prompt_costs_does_not_grow_with_what_waits(state: str) -> 
         assert many < 3 * few, f"{many / few:.1f} times as much with {_MANY / _FEW:.0f} times as many waiting"
 
 
+async def test_all_that_changed_is_told_by_one_answer(state: str) -> None:
+    async with replica(state) as core:
+        await core.mirror.fresh()
+        await _fill(core.store, 0, 50)
+        before = await _reads(core)
+        await core.mirror.fresh()
+        assert len(core.mirror.live) == 50
+        assert await _reads(core) - before <= 3, "whether there is something, what it is, and the count of questions"
+
+
 async def test_a_worker_that_tells_what_it_runs_is_not_asked(state: str) -> None:
     async with scripted("w0") as worker, replica(state) as core, new_session(connect_timeout=1) as session:
         tried, now = await given(core, worker), [1000.0]
@@ -99,3 +109,8 @@ async def _cost(core: Replica) -> float:
             assert await step
             await core.mirror.fresh()
     return (time.process_time() - began) / _RUN
+
+
+async def _reads(core: Replica) -> int:
+    """How often the state's server has read from a connection."""
+    return int((await core.store.redis.info("stats"))["total_reads_processed"])

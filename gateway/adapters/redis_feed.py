@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from gateway.adapters.redis_client import Line
 from gateway.adapters.redis_inputs import kept
 from gateway.adapters.redis_keys import Keys
-from gateway.adapters.redis_scripts import Scripts, translated
+from gateway.adapters.redis_scripts import Arg, Scripts, translated
 from gateway.adapters.redis_values import load_demand, load_work
 from gateway.domain.demand import Demand
 from gateway.domain.files.index import Kept
@@ -86,18 +86,21 @@ class RedisFeed:
 
     async def since(self, version: int) -> Changes:
         k = self._keys
-        reply = await self._run("changes", [k.version, k.changes, k.waits], [version, _ENTRIES])
-        names = [item.decode() for item in reply[3:]]
+        args: list[Arg] = [version, _ENTRIES, k.jobs, _BATCH, *_NAMES]
+        reached, waits, how, told, rows = await self._run("changes", [k.version, k.changes, k.waits], args)
+        names = [item.decode() for item in told]
         pairs = list(zip(names[::2], names[1::2], strict=True))
+        found = {PromptId(id.decode()): row for id, row in zip(rows[::2], rows[1::2], strict=True)}
         return Changes(
-            version=int(reply[0]),
-            waits=reply[1].decode(),
-            everything=reply[2] == b"all",
+            version=int(reached),
+            waits=waits.decode(),
+            everything=how == b"all",
             more=len(pairs) >= _ENTRIES,
             prompts=frozenset(PromptId(name) for kind, name in pairs if kind == "j"),
             workers=frozenset(WorkerName(name) for kind, name in pairs if kind == "w"),
             emptied={WorkerName(name): ("r", name) in pairs for kind, name in pairs if kind in ("e", "r")},
             files=frozenset(of_text(name) for kind, name in pairs if kind == "f"),
+            jobs={id: self._job(id, dict(zip(_NAMES, row, strict=True))) for id, row in found.items()},
         )
 
     async def wait(self, version: int, timeout: float) -> bool:

@@ -56,11 +56,11 @@ class Forecast:
 
     def waiting(self) -> float:
         """Predicted seconds of running of all that waits, on middling workers."""
-        return sum(self._learner.typical(job.work) for job in self._mirror.live.values() if _waits(job))
+        return self._mirror.tally.seconds(self._learner.typical)
 
     def until_room(self) -> float:
         """Seconds until a full queue may have room: until the next prompt starts; 1 to 600."""
-        waiting = sum(map(_waits, self._mirror.live.values()))
+        waiting = self._mirror.tally.waiting
         up = sum(worker.refusal() is None for worker in self._mirror.workers.values())
         if not (waiting and up and self._learner.place):
             return self._pace.until_room()
@@ -105,7 +105,3 @@ class Forecast:
     def _takes(self, work: Work, name: WorkerName) -> float:
         loads = sum(self._learner.load(model, name) for model in self._learner.missing(work, name))
         return self._learner.run(work, name) + loads
-
-
-def _waits(job: Job) -> bool:
-    return isinstance(job.state, Queued)

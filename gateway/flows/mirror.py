@@ -21,6 +21,7 @@ from gateway.domain.transfers import Transfers
 from gateway.domain.workers import Worker
 from gateway.flows.catalogues import Catalogues
 from gateway.flows.sharing import Shared
+from gateway.flows.tally import Tally
 
 CANCELLED_KEPT = 1000
 _UNREAD = -1
@@ -44,14 +45,6 @@ class News:
     """Workers whose models are gone, and whether their node caches are too."""
 
 
-@dataclass(slots=True)
-class _Count:
-    """A client's prompts: those known at all, and those of them that wait or run."""
-
-    known: int = 0
-    live: int = 0
-
-
 class Mirror:
     def __init__(self, feed: ChangeFeed, farm: FarmStore, catalogues: Catalogues, placement: Placement) -> None:
         self._feed = feed
@@ -60,7 +53,7 @@ class Mirror:
         self._placement = placement
         self._listeners: list[Callable[[News], None]] = []
         self._news = News()
-        self._counts: dict[ClientId, _Count] = {}
+        self.tally = Tally()
         self.version = _UNREAD
         self.waits = "0"
         self.jobs: dict[PromptId, Job] = {}
@@ -83,12 +76,12 @@ class Mirror:
 
     def remaining(self, client: ClientId | None) -> int:
         """Prompts that this client waits for; for one that never submitted any, all of the farm (invariant 15)."""
-        count = self._counts.get(client) if client else None
-        return count.live if count else len(self.live)
+        own = self.tally.live(client) if client else None
+        return len(self.live) if own is None else own
 
     def knows(self, client: ClientId) -> bool:
         """Whether a prompt of this client is known."""
-        return client in self._counts
+        return self.tally.knows(client)
 
     async def follow(self, seconds: float) -> None:
         """Take in what is new as soon as it is there, for this long.
@@ -119,6 +112,10 @@ class Mirror:
         """The prompts that hold a slot of this worker."""
         held = self._on.get(worker, {}).items()
         return [(self.jobs[id], Attempt(id, worker, attempt)) for attempt, id in held]
+
+    def is_busy(self, worker: WorkerName) -> bool:
+        """Whether a prompt holds a slot of it."""
+        return bool(self._on.get(worker))
 
     def load(self, worker: Worker) -> int:
         """How many prompts it has, ours and others'."""
@@ -162,8 +159,10 @@ class Mirror:
             self._news.workers |= changes.workers
         if changes.files:
             self.inputs.put(await self._feed.files(list(changes.files)))
-        if changes.prompts:
-            for id, job in (await self._feed.jobs(list(changes.prompts))).items():
+        for id, job in changes.jobs.items():
+            self._put(id, job)
+        if rest := changes.prompts - changes.jobs.keys():
+            for id, job in (await self._feed.jobs(list(rest))).items():
                 self._put(id, job)
         self.version, self.waits = changes.version, changes.waits
 
@@ -215,7 +214,7 @@ class Mirror:
                 del self.cancelled[next(iter(self.cancelled))]
             return
         self.jobs[job.id] = job
-        self._count(job, 1)
+        self.tally.add(job)
         if isinstance(job.state, Ended):
             insort(self._history, (job.state.place, job.id))
             return
@@ -229,7 +228,7 @@ class Mirror:
         self.cancelled.pop(id, None)
         if job is None:
             return
-        self._count(job, -1)
+        self.tally.remove(job)
         self.live.pop(id, None)
         self.accepted.pop(id, None)
         if (attempt := attempt_of(job)) is not None:
@@ -240,15 +239,6 @@ class Mirror:
             at = bisect_left(self._history, entry)
             if self._history[at : at + 1] == [entry]:
                 del self._history[at]
-
-    def _count(self, job: Job, by: int) -> None:
-        if job.client_id is None:
-            return
-        count = self._counts.setdefault(job.client_id, _Count())
-        count.known += by
-        count.live += by * is_live(job)
-        if not count.known:
-            del self._counts[job.client_id]
 
     def _place(self, job: Job) -> None:
         if isinstance(job.state, Queued):

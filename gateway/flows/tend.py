@@ -65,7 +65,9 @@ class Tending:
 
     async def tick(self) -> None:
         """Renew, take what is free, let go of what is lost."""
-        await self._mirror.fresh()
+        with suppress(TimeoutError):  # the leases are not lost because there is much news
+            async with asyncio.timeout(self._lease_ttl / 4):
+                await self._mirror.fresh()
         self._known = frozenset(self._mirror.workers)
         names = {f"worker:{name}": name for name in self._known}
         asked = time.monotonic()

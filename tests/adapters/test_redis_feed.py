@@ -40,6 +40,19 @@ async def test_changes_are_of_prompts_and_of_workers(store: Store) -> None:
     assert await store.feed.since(3) == Changes(3, "2", False, frozenset(), frozenset())
 
 
+async def test_the_news_brings_the_first_hundred_prompts_along(store: Store) -> None:
+    for number in range(101):
+        await store.jobs.accept(new(f"p{number}"), ROOM)
+    await store.redis.delete(KEYS.job(gone := PromptId("p7")))
+    changes = await store.feed.since(0)
+    assert len(changes.prompts) == 101
+    assert changes.prompts - changes.jobs.keys() == {"p100"}
+    assert changes.jobs[gone] is None, "it is gone meanwhile"
+    assert {id: job for id, job in changes.jobs.items() if job} == {
+        id: job for id, job in (await store.feed.jobs(list(changes.jobs))).items() if job
+    }
+
+
 async def test_a_replica_that_lags_too_far_reads_everything(store: Store) -> None:
     for number in range(5):
         await store.jobs.accept(new(f"p{number}"), ROOM)

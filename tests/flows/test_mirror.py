@@ -102,6 +102,15 @@ async def test_what_its_owner_said_of_a_worker_is_not_undone_by_an_older_look(st
         assert here.mirror.workers[W].liveness == Up()
 
 
+async def test_more_news_than_one_answer_brings_is_taken_in_all(state: str) -> None:
+    async with replica(state) as here, replica(state, "r2") as there:
+        await here.mirror.fresh()
+        for number in range(130):
+            await there.store.jobs.accept(new(f"p{number}"), ROOM)
+        await here.mirror.fresh()
+        assert len(here.mirror.live) == here.mirror.tally.waiting == 130
+
+
 async def test_a_state_that_lost_everything_is_believed(state: str) -> None:
     async with replica(state) as here:
         await here.store.farm.put(WorkerEntry(W, "http://w:1"))

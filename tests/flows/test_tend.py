@@ -6,11 +6,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, ClassVar, cast
 
 import pytest
 import redis
 from redis.asyncio import Redis
 
+from gateway.flows.sharing import Tasks
+from gateway.flows.tend import Tending
 from tests.conformance.transcripts import listening
 from tests.farm import Farm, farm, picture, sleeping
 from tests.flows import saying
@@ -179,3 +182,33 @@ async def _leads(state: str) -> bool:
 
 async def _classes(gateway: Farm, count: int) -> bool:
     return bool((await gateway.workers())["w0"]["node_classes"] == count)
+
+
+async def test_leases_are_renewed_though_the_news_takes_long() -> None:
+    farm, mirror = Leases(), Endless()
+    nobody: Any = None
+    tending = Tending(cast("Any", farm), cast("Any", mirror), Tasks(), nobody, lease_ttl=2.0)
+    async with asyncio.timeout(20):
+        await tending.tick()
+    assert farm.renewed == [["leader"]]
+    assert tending.leads()
+
+
+class Leases:
+    """A store that gives each lease."""
+
+    def __init__(self) -> None:
+        self.renewed: list[list[str]] = []
+
+    async def lease(self, names: list[str]) -> set[str]:
+        self.renewed.append(names)
+        return set(names)
+
+
+class Endless:
+    """A mirror that has much to take in."""
+
+    workers: ClassVar[dict[str, Any]] = {}
+
+    async def fresh(self) -> None:
+        await asyncio.Event().wait()

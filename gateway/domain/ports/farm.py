@@ -26,6 +26,8 @@ class Changes:
     """Workers that lost their models, and whether their node caches too."""
     files: frozenset[FileRef] = frozenset()
     more: bool = False  # this is not yet all that there was
+    jobs: Mapping[PromptId, Job | None] = field(default_factory=dict, compare=False)
+    """Those of the prompts that came along; the others are still to be read."""
 
 
 @dataclass(frozen=True, slots=True)
