@@ -256,6 +256,7 @@ class Cycle(RequestResponseCycle):
         if self.chunked_encoding and self.scope["method"] != "HEAD":
             self.transport.write(b"0\r\n\r\n")
         self.response_complete = True
+        self.scope["extensions"].clear()  # else the two hold each other, and wait for the garbage collector
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -138,6 +140,25 @@ async def test_one_timer_ends_what_is_idle_and_nothing_else() -> None:
             writer.write(GET.replace(b"/a", path, 1))
             assert await read_body(reader, await read_head(reader)) == b"ok"
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_what_was_answered_is_not_left_to_the_garbage_collector() -> None:
+    asked: list[weakref.ref[Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(weakref.ref(scope["extensions"][SINK]))
+        await send(start(length(2)))
+        await send(body(b"ok"))
+
+    gc.disable()
+    try:
+        async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+            for _ in range(3):
+                writer.write(GET)
+                assert await read_body(reader, await read_head(reader)) == b"ok"
+            assert [ref() is None for ref in asked] == [True, True, False], "the connection has the last one still"
+    finally:
+        gc.enable()
 
 
 class Spring:
