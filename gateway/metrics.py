@@ -96,11 +96,11 @@ class Metrics:
         return generate_latest(self.registry) + workers.encode(), CONTENT_TYPE_LATEST
 
     def _count(self, mirror: Mirror) -> None:
-        tally = mirror.tally
-        self.queue.labels("queued").set(tally.waiting)
-        self.queue.labels("assigned").set(tally.assigned)
-        self.queue.labels("running").set(tally.running)
-        self.queue_bytes.set(tally.bytes)
+        census = mirror.census
+        self.queue.labels("queued").set(census.waiting)
+        self.queue.labels("assigned").set(census.assigned)
+        self.queue.labels("running").set(census.running)
+        self.queue_bytes.set(census.bytes)
         waiting = (job.created_at for job in mirror.live.values() if isinstance(job.state, Queued))
         now = time.time()
         self.oldest.set(max(0.0, now - min(waiting, default=now)))

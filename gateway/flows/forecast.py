@@ -56,11 +56,11 @@ class Forecast:
 
     def waiting(self) -> float:
         """Predicted seconds of running of all that waits, on middling workers."""
-        return self._mirror.tally.seconds(self._learner.typical)
+        return self._mirror.census.seconds(self._learner.typical)
 
     def until_room(self) -> float:
         """Seconds until a full queue may have room: until the next prompt starts; 1 to 600."""
-        waiting = self._mirror.tally.waiting
+        waiting = self._mirror.census.waiting
         up = sum(worker.refusal() is None for worker in self._mirror.workers.values())
         if not (waiting and up and self._learner.place):
             return self._pace.until_room()

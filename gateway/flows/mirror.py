@@ -20,8 +20,8 @@ from gateway.domain.ports import ChangeFeed, Changes, FarmStore, NewPrompt
 from gateway.domain.transfers import Transfers
 from gateway.domain.workers import Worker
 from gateway.flows.catalogues import Catalogues
+from gateway.flows.census import Census
 from gateway.flows.sharing import Shared
-from gateway.flows.tally import Tally
 
 CANCELLED_KEPT = 1000
 _UNREAD = -1
@@ -53,7 +53,7 @@ class Mirror:
         self._placement = placement
         self._listeners: list[Callable[[News], None]] = []
         self._news = News()
-        self.tally = Tally()
+        self.census = Census()
         self.version = _UNREAD
         self.waits = "0"
         self.jobs: dict[PromptId, Job] = {}
@@ -76,12 +76,12 @@ class Mirror:
 
     def remaining(self, client: ClientId | None) -> int:
         """Prompts that this client waits for; for one that never submitted any, all of the farm (invariant 15)."""
-        own = self.tally.live(client) if client else None
+        own = self.census.live(client) if client else None
         return len(self.live) if own is None else own
 
     def knows(self, client: ClientId) -> bool:
         """Whether a prompt of this client is known."""
-        return self.tally.knows(client)
+        return self.census.knows(client)
 
     async def follow(self, seconds: float) -> None:
         """Take in what is new as soon as it is there, for this long.
@@ -214,7 +214,7 @@ class Mirror:
                 del self.cancelled[next(iter(self.cancelled))]
             return
         self.jobs[job.id] = job
-        self.tally.add(job)
+        self.census.add(job)
         if isinstance(job.state, Ended):
             insort(self._history, (job.state.place, job.id))
             return
@@ -228,7 +228,7 @@ class Mirror:
         self.cancelled.pop(id, None)
         if job is None:
             return
-        self.tally.remove(job)
+        self.census.remove(job)
         self.live.pop(id, None)
         self.accepted.pop(id, None)
         if (attempt := attempt_of(job)) is not None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
+from gateway.domain.ids import AttemptId, PromptId, WorkerName
+from gateway.domain.jobs import Running
+from gateway.flows.forecast import Forecast
+from tests.domain.facts import job
 from tests.farm import farm, picture, timed, with_model
 from tests.scripted import Scripted
 
@@ -89,3 +97,30 @@ async def test_a_prompt_waits_for_a_busy_worker_by_what_was_learned_of_its_runs_
         await client.runs(waits)
         told = await client.job(waits)
         assert (told["worker"], told["reason"]) == (name, "waited-for-resident")
+
+
+@pytest.mark.parametrize(
+    ("ran", "left"),
+    [(0.0, 10.0), (4.0, 6.0), (10.0, 1.0), (50.0, 5.0)],
+    ids=["begins", "runs", "is due", "is overdue: it may take a tenth of its time more"],
+)
+async def test_placement_is_told_when_what_runs_is_expected_to_end(ran: float, left: float) -> None:
+    w, told = WorkerName("w"), dict[PromptId, float]()
+    now = time.time()
+    runs = job("p", state=Running(w, AttemptId("a"), now - ran))
+    mirror = SimpleNamespace(workers={w: None}, on=lambda name: [(runs, None)])
+    learner = SimpleNamespace(
+        place=1, run=lambda work, name: 8.0, missing=lambda work, name: ["m"], load=lambda m, n: 2.0
+    )
+    forecast = Forecast(cast("Any", mirror), cast("Any", _Ends(told)), cast("Any", learner), cast("Any", None))
+    await forecast.tick()
+    assert told == {"p": pytest.approx(now + left, abs=1.0)}
+    learner.place = 0
+    told.clear()
+    await forecast.tick()
+    assert not told, "nothing was learned yet"
+
+
+class _Ends:
+    def __init__(self, told: dict[PromptId, float]) -> None:
+        self.ends_at = told.__setitem__

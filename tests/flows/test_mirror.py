@@ -108,7 +108,7 @@ async def test_more_news_than_one_answer_brings_is_taken_in_all(state: str) -> N
         for number in range(130):
             await there.store.jobs.accept(new(f"p{number}"), ROOM)
         await here.mirror.fresh()
-        assert len(here.mirror.live) == here.mirror.tally.waiting == 130
+        assert len(here.mirror.live) == here.mirror.census.waiting == 130
 
 
 async def test_a_state_that_lost_everything_is_believed(state: str) -> None:

@@ -19,7 +19,7 @@ class _Client:
     live: int = 0
 
 
-class Tally:
+class Census:
     def __init__(self) -> None:
         self._clients: dict[ClientId, _Client] = {}
         self._states: Counter[type] = Counter()
