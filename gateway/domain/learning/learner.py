@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.domain.ids import WorkerName
 from gateway.domain.learning.book import MAX_KEYS, Book, all_cached
@@ -30,6 +30,8 @@ _SHOWS = 1.25
 """From this factor on, a load can be told from a slow run."""
 _HARDLY = 0.1
 _SURE = 3.0
+_GUESSES = 256
+"""First runs whose time was divided by guesses, until such a prompt runs without loading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Finding:
     """Its worker had nothing loaded before."""
 
 
+class _Guess(NamedTuple):
+    """A first run: what was cached, seconds in all, and the models that were loaded in them."""
+
+    cached: int
+    ran: float
+    missing: frozenset[Model]
+
+
 class Learner:
     """Estimates (gateway.domain.placement.estimates)."""
 
@@ -55,6 +65,7 @@ class Learner:
         self._memo: dict[str, dict[tuple[int, WorkerName], float]] = {}  # by shape
         self._loads: dict[Model, dict[WorkerName, float]] = {}
         self._outgrown: dict[str, int] = {}
+        self._guesses: dict[tuple[str, WorkerName], _Guess] = {}
         self._lessons = 0
         self._middling = 1.0
         self._places: set[int] = set()
@@ -181,7 +192,16 @@ class Learner:
             self._teach_loads(work.models, worker, lesson.ran - run)
             return lesson.ran - run
         self._book.teach_run(work, lesson.cached, worker, lesson.ran)
+        self._settle(work, worker)
         return None
+
+    def _settle(self, work: Work, worker: WorkerName) -> None:
+        """Now it is known how long such a prompt runs, so what is left of its first time was loading."""
+        if (guess := self._guesses.pop((work.shape, worker), None)) is None:
+            return
+        loading = guess.ran - math.exp(self._book.run(work, guess.cached, worker))
+        if loading > _HARDLY * guess.ran:
+            self._teach_loads(guess.missing, worker, loading)
 
     def _with_load(self, work: Work, worker: WorkerName, lesson: Lesson, missing: frozenset[Model]) -> float | None:
         """Some models were thought missing. How long they loaded."""
@@ -213,6 +233,10 @@ class Learner:
         sure = self._book.nodes_known(work) >= _SURE and run < 0.9 * lesson.ran
         loading = lesson.ran - run if sure else lesson.ran * load / (load + run)
         self._book.guess_run(work, lesson.cached, worker, lesson.ran - loading)
+        if not sure:
+            self._guesses[work.shape, worker] = _Guess(lesson.cached, lesson.ran, missing)
+            if len(self._guesses) > _GUESSES:
+                del self._guesses[next(iter(self._guesses))]
         self._teach_loads(missing, worker, loading, weight=0.5 if sure else 0.2)
         return loading
 

@@ -65,6 +65,14 @@ def test_a_load_is_told_from_the_run() -> None:
         assert here.learner.run(fresh, A) == pytest.approx(sum(SECONDS.values()), rel=0.2)
 
 
+def test_a_load_that_was_guessed_is_set_right_by_the_first_run_without_one() -> None:
+    here, machine = farm(0.0), Machine(A)
+    first = here.runs(picture("y", 0), machine)
+    assert first.loading == pytest.approx(0.5 * first.ran, rel=0.2), "nothing is known: half and half"
+    here.runs(picture("y", 1), machine)
+    assert here.learner.load(Model("y", 6 * GIB), A) == pytest.approx(LOADS["y"], rel=0.2)
+
+
 def test_what_a_worker_really_holds_is_found_out() -> None:
     """By its VRAM it could hold three; it drops all but the last."""
     here, machine = farm(), Machine(A)
