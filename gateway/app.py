@@ -6,7 +6,6 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 from redis.asyncio import Redis
@@ -14,7 +13,6 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.adapters.comfy import ComfyApi
-from gateway.adapters.line_file import RotatingLines
 from gateway.adapters.redis_client import connect
 from gateway.adapters.redis_events import RedisEvents
 from gateway.adapters.redis_farm import RedisFarm
@@ -29,7 +27,7 @@ from gateway.adapters.relay import Relay as Wire
 from gateway.adapters.relay import new_session
 from gateway.app_inputs import Inputs, inputs
 from gateway.app_outputs import Written, written
-from gateway.app_prompts import submit, tries
+from gateway.app_prompts import decisions, submit, tries
 from gateway.app_workers import tenders
 from gateway.domain.door import Door
 from gateway.domain.ids import ReplicaId, WorkerName, new_replica_id
@@ -57,7 +55,6 @@ from gateway.flows.catalogues import Catalogues
 from gateway.flows.clients import Clients
 from gateway.flows.connection import Room
 from gateway.flows.control import Control
-from gateway.flows.decisions import Decisions
 from gateway.flows.dispatch import Dispatch
 from gateway.flows.exchange import Exchange
 from gateway.flows.farm import Farm
@@ -215,15 +212,15 @@ class _Flows:
 
 
 def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, tasks: Tasks, metrics: Metrics) -> _Flows:
-    recorder, pace, catalogues, learner = PrometheusRecorder(metrics), Pace(), Catalogues(store.farm), Learner()
+    recorder, pace, log, learner = PrometheusRecorder(metrics), Pace(), decisions(settings), Learner()
     jobs, farm, comfy = store.jobs, store.farm, ComfyApi(session, connect_timeout=settings.connect_timeout)
-    placement, log = _placement(settings, learner), _decisions(settings)
-    mirror, reading = Mirror(store.feed, farm, catalogues, placement), Reading(catalogues, learner, placement)
+    catalogues, placement, mirror, homes = _known(settings, store, learner, comfy)
     wrote = written(settings, jobs, farm, store.outputs, session, comfy, mirror, tasks, recorder)
     files = inputs(settings, store.inputs, session, mirror, catalogues, tasks, recorder, wrote.outputs)
     attempts = Attempts(jobs, comfy, placement, recorder, pace, tries(settings), farm, wrote.outputs, files.staging)
     forecast, kept = Forecast(mirror, placement, learner, pace), RecordCache(jobs, settings.history_cache_bytes)
-    clients, homes = Clients(mirror, kept, Room()), HomesOf(mirror, comfy, grace=settings.worker_grace)
+    catalog = Catalog(homes, max_upload=settings.max_upload, files=mirror)
+    clients, reading = Clients(mirror, kept, Room()), Reading(catalogues, learner, placement, catalog.sizes.weighed)
     tender = tenders(settings, jobs, farm, session, comfy, mirror, catalogues, attempts, clients, wrote)
     tending = Tending(farm, mirror, tasks, tender, lease_ttl=settings.lease_ttl)
     return _Flows(
@@ -236,7 +233,7 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
         control=Control(jobs, farm, comfy, mirror, attempts),
         farm=Farm(farm, mirror, placement, forecast),
         homes=homes,
-        catalog=Catalog(homes, max_upload=settings.max_upload, files=mirror),
+        catalog=catalog,
         dispatch=Dispatch(jobs, mirror, placement, attempts, tasks, recorder, tending.leads, tending.reread, log),
         tending=tending,
         upkeep=Upkeep(jobs, farm, mirror, leads=tending.leads),
@@ -247,14 +244,14 @@ def _flows(settings: Settings, store: _Store, session: aiohttp.ClientSession, ta
     )
 
 
-def _decisions(settings: Settings) -> Decisions:
-    log = RotatingLines(Path(settings.decision_log), settings.decision_log_size) if settings.decision_log else None
-    return Decisions(log, settings.policy)
-
-
-def _placement(settings: Settings, learner: Learner) -> Placement:
-    policy = POLICIES[settings.policy](random.Random())
-    return Placement(policy, parallelism=settings.client_parallelism, estimates=learner)
+def _known(
+    settings: Settings, store: _Store, learner: Learner, comfy: ComfyApi
+) -> tuple[Catalogues, Placement, Mirror, HomesOf]:
+    """What there is, as this replica knows it."""
+    catalogues, policy = Catalogues(store.farm), POLICIES[settings.policy](random.Random())
+    placement = Placement(policy, parallelism=settings.client_parallelism, estimates=learner)
+    mirror = Mirror(store.feed, store.farm, catalogues, placement)
+    return catalogues, placement, mirror, HomesOf(mirror, comfy, grace=settings.worker_grace)
 
 
 def _loops(settings: Settings, flows: _Flows, metrics: Metrics) -> list[Loop]:

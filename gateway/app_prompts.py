@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.adapters.comfy import ComfyApi
+from gateway.adapters.line_file import RotatingLines
 from gateway.adapters.redis_jobs import RedisJobs
 from gateway.domain.placement import Placement
 from gateway.domain.ports import Limits
@@ -20,6 +23,11 @@ from gateway.settings import Settings
 
 def tries(settings: Settings) -> Tries:
     return Tries(settings.max_attempts, settings.post_timeout)
+
+
+def decisions(settings: Settings) -> Decisions:
+    log = RotatingLines(Path(settings.decision_log), settings.decision_log_size) if settings.decision_log else None
+    return Decisions(log, settings.policy)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -1,7 +1,8 @@
 """Which model files a graph loads, and about how large they are in VRAM.
 
-A worker tells a file's size only in newer versions, so the size is that of what its folder usually holds. It weighs
-models against each other: what they cost to load is learned (`gateway.domain.learning`).
+A worker tells a file's size only in newer versions, so the size here is that of what its folder usually holds; where
+it is told, that is taken instead (`gateway.flows.model_sizes`). It weighs models against each other: what they cost
+to load is learned (`gateway.domain.learning`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _GIB = {
     "embeddings": 0.0,
     "": 2.0,
 }
+FOLDERS = tuple(folder for folder, size in _GIB.items() if folder and size)
+"""Those whose files take room in VRAM."""
 _BY_INPUT = {
     "ckpt_name": "checkpoints",
     "unet_name": "diffusion_models",

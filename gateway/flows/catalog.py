@@ -18,6 +18,7 @@ from gateway.domain.stats import Reading, merge
 from gateway.flows.flights import Flights
 from gateway.flows.listings import Listings, Patience
 from gateway.flows.metadata import Metadata
+from gateway.flows.model_sizes import ModelSizes
 from gateway.flows.united import FarmFiles, NoFarmFiles, United
 from gateway.flows.worker_reads import WorkerReads
 
@@ -43,6 +44,7 @@ class Catalog:
         self._united = United(reads, self._flights, patience.first, self._files)
         self._listings = Listings(reads, self._flights, patience, lambda: jitter.uniform(0.8, 1.2))
         self._metadata = Metadata(reads, self._flights, patience.read)
+        self.sizes = ModelSizes(reads, self._flights)
         self.flags = {"supports_preview_metadata": True, "max_upload_size": max_upload}
         self._features = json_body(self.flags)
 
@@ -58,6 +60,7 @@ class Catalog:
         """Start what is due; never waits for a worker."""
         self._united.refresh()
         self._listings.refresh()
+        self.sizes.refresh()
 
     async def object_info(self) -> Body:
         """All node classes of all workers. Raises NoWorker when none told its own in time."""

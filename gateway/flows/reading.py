@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gateway.domain import posting
@@ -24,6 +25,8 @@ class Reading:
     catalogues: Catalogues
     learner: Learner
     placement: Placement
+    weighed: Callable[[Work], Work]
+    """With the sizes of its models as they are known (ModelSizes)."""
 
     def prompt(self, submission: Submission, caller: Caller, wishes: Wishes) -> NewPrompt:
         extra_data, secrets = posting.split_secrets(submission.extra_data)
@@ -31,7 +34,7 @@ class Reading:
         nodes, targets = self.catalogues.nodes, submission.targets
         outputs = output_nodes(submission.graph, nodes)
         wanted = outputs if targets is None else [id for id in outputs if id in targets]
-        work = work_of(submission.graph, nodes, wanted, changing=self.learner.changing, salt=id)
+        work = self.weighed(work_of(submission.graph, nodes, wanted, changing=self.learner.changing, salt=id))
         return NewPrompt(
             id=id,
             digest=posting.digest(submission),

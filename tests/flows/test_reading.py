@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,8 @@ async def test_a_submission_becomes_a_prompt(state: str) -> None:
     async with replica(state) as here:
         known = await here.catalogues.save(json.dumps(shipped_nodes()).encode())
         here.catalogues.retain([known.digest])
-        reading = Reading(here.catalogues, Learner(), Placement(LeastQueue()))
+        placement = Placement(LeastQueue())
+        reading = Reading(here.catalogues, Learner(), placement, lambda work: replace(work, nodes="weighed"))
         graph = {**picture(), "9": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
         body = {"prompt": graph, "client_id": "me", "front": True, "partial_execution_targets": ["3"]}
         new = reading.prompt(parse(body), Caller(ClientId("me"), "10.0.0.1"), Wishes(frozenset({"big"}), 7))
@@ -30,5 +32,6 @@ async def test_a_submission_becomes_a_prompt(state: str) -> None:
         assert new.demand.requires == {"big"}
         assert new.demand.classes == {"EmptyImage", "PreviewImage"}
         assert len(new.work.parts) == 2  # what the target needs
+        assert new.work.nodes == "weighed"
         for given, number in (({"number": 3}, "3.0"), ({}, "auto")):
             assert reading.prompt(parse({"prompt": graph, **given}), Caller(None, "a"), Wishes()).number == number

@@ -28,6 +28,7 @@ class _Shelf:
     used: OrderedDict[str, int] = field(default_factory=OrderedDict)
     room: float = math.inf
     empty: bool = False
+    last: int = 1  # how many of them the last prompt needed: those are there, whatever they are said to take
     there: int = 0  # how often in a row something was there that was thought gone
 
     def since(self, models: Collection[Model]) -> float:
@@ -52,7 +53,7 @@ class Residency:
         kept: list[Model] = []
         for name, size in reversed(shelf.used.items()):
             room -= size
-            if room < 0 and kept:
+            if room < 0 and len(kept) >= shelf.last:
                 break
             kept.append(Model(name, size))
         return kept[::-1]
@@ -71,6 +72,7 @@ class Residency:
         for model in sorted(models):
             shelf.used.pop(model.name, None)
             shelf.used[model.name] = model.size
+        shelf.last = len(models) or shelf.last
         while len(shelf.used) > _KEPT:
             shelf.used.popitem(last=False)
 
@@ -124,14 +126,16 @@ class Residency:
 
     def dump(self) -> dict[str, Any]:
         shelves = {
-            name: [list(shelf.used.items()), _finite(shelf.room), shelf.empty] for name, shelf in self._shelves.items()
+            name: [list(shelf.used.items()), _finite(shelf.room), shelf.empty, shelf.last]
+            for name, shelf in self._shelves.items()
         }
         return {"shelves": shelves, "share": _finite(self._share)}
 
     def restore(self, raw: Mapping[str, Any]) -> None:
-        for name, (used, room, empty) in raw["shelves"].items():
+        for name, (used, room, empty, *last) in raw["shelves"].items():
             pairs = OrderedDict((str(model), int(size)) for model, size in used)
-            self._shelves[WorkerName(name)] = _Shelf(pairs, math.inf if room is None else float(room), bool(empty))
+            size = math.inf if room is None else float(room)
+            self._shelves[WorkerName(name)] = _Shelf(pairs, size, bool(empty), *map(int, last))
         self._share = math.inf if raw["share"] is None else float(raw["share"])
 
 

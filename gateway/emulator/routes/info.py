@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.emulator.hub import server_flags
+from gateway.emulator.vram import GIB, SIZES_GIB
 from gateway.emulator.worker import Worker
 
 RAM = 64 * 1024**3
@@ -34,7 +35,7 @@ def routes(worker: Worker) -> list[web.RouteDef]:
         folder = request.match_info["folder"]
         if folder not in listing.folders:
             return web.Response(status=404)
-        return web.json_response([_model_file(name) for name in listing.models(folder)])
+        return web.json_response([_model_file(name, folder) for name in listing.models(folder)])
 
     async def preview(_: web.Request) -> web.Response:
         return web.Response(status=404)
@@ -103,5 +104,6 @@ def _folders(worker: Worker) -> list[dict[str, Any]]:
     return [{"name": name, "folders": [str(worker.folders.root / "models" / name)], **more} for name in names]
 
 
-def _model_file(name: str) -> dict[str, Any]:
-    return {"name": name, "pathIndex": 0, "modified": 0.0, "created": 0.0, "size": 0}
+def _model_file(name: str, folder: str) -> dict[str, Any]:
+    size = int(SIZES_GIB.get(folder, 0.0) * GIB)
+    return {"name": name, "pathIndex": 0, "modified": 0.0, "created": 0.0, "size": size}

@@ -271,3 +271,15 @@ def test_a_shape_that_ran_out_of_memory_is_known_by_the_largest_worker_that_it_d
     again.restore(json.loads(json.dumps(learner.dump())))
     assert again.outgrown(work) == learner.outgrown(work) == 16 * GIB
     assert again.outgrown(picture("x", 0, shape="other")) == 0
+
+
+def test_models_that_do_not_fit_together_are_not_expected_to_be_loaded_each_time() -> None:
+    """ComfyUI keeps in its VRAM what of them it needs: told sizes are those of files."""
+    learner = Learner()
+    learner.workers({A: 24 * GIB})
+    models = frozenset({Model("unet", 23 * GIB), Model("text", 9 * GIB)})
+    for place, ran in enumerate([60.0] + [20.0] * 12, 1):
+        found = learner.ended(Work("s", "n", models), A, Lesson(ran, 0, 0), place)
+    assert found is not None
+    assert found.predicted == pytest.approx(20.0, rel=0.1)
+    assert not learner.missing(Work("s", "n", models), A)

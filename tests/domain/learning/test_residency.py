@@ -32,6 +32,17 @@ def test_the_least_recently_used_goes_when_there_is_no_room() -> None:
     assert after(A, B).missing(W, [A, C], 14 * GIB) == {C}
 
 
+def test_what_the_last_prompt_needed_is_there_whatever_it_is_said_to_take() -> None:
+    residency = after(C)
+    residency.ran(W, [A, B])
+    assert held(residency, vram=8 * GIB) == "ab"
+    again = Residency()
+    again.restore(json.loads(json.dumps(residency.dump())))
+    assert held(again, vram=8 * GIB) == "ab"
+    residency.ran(W, [C])
+    assert held(residency, vram=8 * GIB) == "c"
+
+
 def test_emptied_and_filled_again() -> None:
     residency = after(A, B)
     residency.emptied(W)
