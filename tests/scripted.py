@@ -78,6 +78,17 @@ def late(go_on: asyncio.Event) -> Manner:
     return stalling
 
 
+def begins_before_it_answers(go_on: asyncio.Event) -> Manner:
+    """Takes the prompt and runs it, and its 200 comes only when it may."""
+
+    async def slow(worker: Scripted, request: web.Request) -> web.StreamResponse:
+        id = worker.take(await request.json())
+        await go_on.wait()
+        return worker.took(id)
+
+    return slow
+
+
 def _reset(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()

@@ -20,6 +20,7 @@ from gateway.domain.outbox import Item
 from gateway.domain.records import last_event, story
 from gateway.domain.untold import Untold
 from gateway.flows.connection import Connection, Room
+from gateway.flows.early import Early
 from gateway.flows.ends import Ends
 from gateway.flows.mirror import Mirror, News
 from gateway.flows.query import RecordCache
@@ -53,6 +54,7 @@ class Clients:
         self.went: Callable[[ClientId], None] = lambda _: None
         self.elsewhere: Callable[[ClientId], object] = lambda _: False  # whether another replica has this client
         self.untold = Untold()
+        self.early = Early()
         self._ends = Ends(lambda id: id in mirror.live)
         self.told = self._ends.told
         self._farm_told = -1
@@ -67,7 +69,8 @@ class Clients:
         connection = Connection(client_id, self._room)
         connection.put(connection.told.hello(client_id, self.remaining(client_id)))
         for job, frame in self.now(frozenset((client_id,))):
-            connection.put(connection.told.frame(job.id, frame))
+            if job.id not in self.early:  # else it is still to be told from its start
+                connection.put(connection.told.frame(job.id, frame))
         self._by_id.setdefault(client_id, []).append(connection)
         try:
             self._tell_untold(client_id)
@@ -87,7 +90,7 @@ class Clients:
         if unheard or frame.kind is Kind.START:
             self._announce(job)
         if unheard:
-            self._begin(job)
+            self.early.tell(job.id, lambda: self._begin(job))
         self._remember(job.id, shown)
         self.carry(job, shown)
         self.deliver(job.id, job.client_id, shown)
@@ -112,7 +115,10 @@ class Clients:
         return any(id in connection.awaited for connection in self._by_id.get(client_id, ()))
 
     def deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
-        """To the sockets of this client here."""
+        """To the sockets of this client here, after the 200 of its post if that is made here."""
+        self.early.tell(id, lambda: self._deliver(id, client_id, shown))
+
+    def _deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
         for connection in self._by_id.get(client_id or ClientId(""), ()):
             if shown.kind is Kind.START:
                 connection.awaited.discard(id)
@@ -143,6 +149,11 @@ class Clients:
         accepted = self._mirror.accepted.values()
         early = sum(1 for job in accepted if job.client_id == client_id and job.id in self._announced)
         return early + self._mirror.remaining(client_id)
+
+    def posted(self, id: PromptId, client_id: ClientId | None) -> None:
+        """Nothing that is new of this prompt is told before `early.answered`; one that is known goes on as it was."""
+        if client_id is not None and id not in self._mirror.jobs:
+            self.early.posted(id)
 
     async def counted(self, client_id: ClientId | None) -> None:
         """Return when the sockets of this client here are told of all that it was answered a 200 for: no smaller count
@@ -217,6 +228,7 @@ class Clients:
         raw = (await self._records.get([job.id])).get(job.id)
         record = json.loads(raw) if raw else {}
         event, data = last_event(record, job, job.state.outcome)
+        await self.early.told(job.id)
         await self._mirror.fresh()  # what was accepted meanwhile is counted
         for missed in await self.missed(job):  # last, for nothing of it may be told after this
             self.deliver(job.id, job.client_id, missed)

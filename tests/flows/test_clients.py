@@ -16,7 +16,7 @@ from gateway.flows.relay import Relay
 from tests.conformance.transcripts import Ear, listening
 from tests.farm import Client, Farm, farm, picture
 from tests.flows import saying
-from tests.scripted import Scripted, refuses
+from tests.scripted import Scripted, begins_before_it_answers, refuses
 from tests.servers import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -278,3 +278,48 @@ def test_the_words_of_these_tests_are_understood() -> None:
     assert parse(saying.picture()).png
     assert parse(saying.text("x")).kind is Kind.TEXT
     assert json.loads(saying.event("x", y=1))["data"] == {"y": 1}
+
+
+async def logged(whole: Farm, id: str, event: str) -> None:
+    """Returns when this has been heard of the prompt."""
+    async with whole.http.get(f"{whole.urls[0]}/gateway/jobs/{id}/events") as stream:
+        async for line in stream.content:
+            if line == f"event: {event}\n".encode():
+                return
+
+
+@pytest.mark.parametrize("comes_late", [False, True])
+async def test_a_client_has_its_200_before_it_is_told_of_its_prompt(
+    whole: Farm, scripted_worker: Scripted, comes_late: bool
+) -> None:
+    client, answered = whole.client(), asyncio.Event()
+    await client.send("/gateway/workers/w1/drain")
+    scripted_worker.manners.append(begins_before_it_answers(answered))
+    async with AsyncExitStack() as stack:
+        ear = await stack.enter_async_context(follow(whole, client, flags=True))
+        post = asyncio.create_task(client.submit(picture(), prompt_id="early"))
+        attempt = await scripted_worker.runs()
+        await scripted_worker.tell(saying.executing(attempt), saying.preview(attempt), saying.result(attempt, "x"))
+        await logged(whole, "early", "executed")
+        if comes_late:
+            ear = await stack.enter_async_context(follow(whole, client, flags=True))
+        assert set(ear.types) <= {"status", "feature_flags"}
+        assert not post.done()
+        answered.set()
+        await post
+        await ear.heard(lambda ear: ear.of("executed"), "its result")
+        scripted_worker.finish()
+        await ear.ended("early")
+        told = [type for type in ear.types if type not in ("status", "feature_flags")]
+        assert told == ["execution_start", "executing", 4, "executed", "execution_success", "executing"]
+
+
+async def test_a_post_that_fails_keeps_nothing_back(state: str, scripted_worker: Scripted) -> None:
+    async with farm(state, scripted_worker, replicas=2) as gateways:
+        here = gateways.client()
+        there = gateways.client(here.client_id, at=1)
+        async with follow(gateways, here) as ear:
+            refused = await here.post({**picture(), "9": {"class_type": "EmptyImage"}}, prompt_id="again")
+            assert refused.status == 400
+            await there.submit(picture(), prompt_id="again")
+            await ear.heard(lambda ear: ear.of("execution_start", prompt_id="again"), "its start")
