@@ -109,7 +109,7 @@ class Farm:
         if request.method == "DELETE":
             del self.workers[name]
             return Response(status_code=204)
-        self.workers[name]["state"] = {"drain": "draining", "resume": "up"}[request.path_params["action"]]
+        self.workers[name]["draining"] = request.path_params["action"] == "drain"
         return JSONResponse(self.workers[name])
 
 
@@ -124,11 +124,26 @@ async def test_workers_are_listed_added_drained_resumed_and_removed(capsys: pyte
         assert (await workers("add", "http://long.example:8188"))[0] == 0
         assert await workers("drain", "gpu-1") == (0, "gpu-1: drain done\n", "")
         assert (await workers("list"))[1] == (
-            "gpu-1              http://***@a:1            draining\nlong.example-8188  http://long.example:8188  up\n"
+            "gpu-1              http://***@a:1            up, draining\n"
+            "long.example-8188  http://long.example:8188  up\n"
         )
         assert await workers("resume", "gpu-1") == (0, "gpu-1: resume done\n", "")
         assert await workers("remove", "gpu-1") == (0, "gpu-1: remove done\n", "")
         assert await workers("remove", "gpu-1") == (1, "", f"gateway: {url}: there is no worker 'gpu-1'\n")
+
+
+async def test_the_list_shows_what_runs_and_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    farm = Farm()
+    idle = {"state": "up", "draining": False, "labels": [], "running": [], "error": ""}
+    farm.workers = {
+        "a": {"name": "a", "url": "http://a:1", **idle, "labels": ["big", "fast"], "running": ["p-1"]},
+        "b": {"name": "b", "url": "http://b:1", **idle, "state": "down", "error": "http://b:1/queue: refused"},
+    }
+    async with serve(farm.app()) as url:
+        _, out, _ = await asyncio.to_thread(ran, capsys, "workers", "list", "--gateway", url)
+    assert out == (
+        "a  http://a:1  up    big,fast  p-1\nb  http://b:1  down                 http://b:1/queue: refused\n"
+    )
 
 
 async def test_what_is_no_gateway_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

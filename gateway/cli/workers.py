@@ -47,14 +47,24 @@ def add_to(commands: Commands) -> None:
 
 
 def table(workers: list[dict[str, Any]]) -> str:
-    """The workers as aligned lines: name, URL without its password, state, labels."""
-    rows = [
-        [*(masked(str(worker.get(key, ""))) for key in ("name", "url", "state")), ",".join(worker.get("labels") or ())]
-        for worker in workers
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    """The workers as aligned lines: name, URL without its password, state, labels, what runs, the last error."""
+    rows = [_row(worker) for worker in workers]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = [index for index, width in enumerate(widths) if width]
+    lines = ["  ".join(row[index].ljust(widths[index]) for index in shown) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _row(worker: dict[str, Any]) -> list[str]:
+    name, url, state, error = (masked(str(worker.get(key, ""))) for key in ("name", "url", "state", "error"))
+    return [
+        name,
+        url,
+        f"{state}, draining" if worker.get("draining") else state,
+        ",".join(worker.get("labels") or ()),
+        ",".join(worker.get("running") or ()),
+        error,
+    ]
 
 
 def _list(given: argparse.Namespace) -> int:
