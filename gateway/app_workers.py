@@ -40,6 +40,7 @@ def tenders(
 ) -> Callable[[WorkerName], Tender]:
     """Makes what looks after one worker while its lease is held."""
     events, children = WorkerSockets(session), Children(jobs, comfy, mirror)
+    attempts.unheard = lambda job, record: clients.unheard(job, record)
     rhythm, forgotten = _rhythm(settings), _FORGOTTEN * settings.post_timeout
 
     def tender(name: WorkerName) -> Tender:

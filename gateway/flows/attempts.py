@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -90,6 +90,10 @@ class Tries:
     post_timeout: float
 
 
+async def _told_by_nobody(_: Job, __: records.Record) -> None:
+    return
+
+
 class Attempts:
     def __init__(
         self,
@@ -112,6 +116,7 @@ class Attempts:
         self._tries = tries
         self._outputs = outputs
         self.staging: Stage = staging or NoFiles()
+        self.unheard: Callable[[Job, records.Record], Awaitable[None]] = _told_by_nobody
 
     async def post(
         self,
@@ -163,8 +168,11 @@ class Attempts:
         record = await self._comfy.history(worker.url, id)
         return Place.ABSENT if record is None else record
 
-    async def end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
-        """A worker's record of the attempt is its prompt's, unless a bigger worker may do better."""
+    async def end(
+        self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker, *, heard: bool = True
+    ) -> None:
+        """A worker's record of the attempt is its prompt's, unless a bigger worker may do better. `heard`: whether the
+        worker was, from the attempt's start; else its clients are told the results by the record."""
         oom = records.out_of_memory(record)
         if oom:
             await self._farm.emptied(worker.name, nodes=False)
@@ -178,6 +186,8 @@ class Attempts:
         public = records.public(record, job, attempt.id)
         if not await self._outputs.ended(job, attempt, worker, public):
             return
+        if not heard:
+            await self.unheard(job, public)
         told = lesson_of(record, job.work)
         if await self._finish(job, attempt, outcome, public, told.dump() if told else ""):
             self._recorder.ended(outcome, records.ran_seconds(record), job.attempts)

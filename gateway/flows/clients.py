@@ -17,7 +17,7 @@ from gateway.domain.frames import Frame, Kind, public
 from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.jobs import Accepted, Ended, Job, Outcome, Queued, attempt_of, is_live
 from gateway.domain.outbox import Item
-from gateway.domain.records import last_event, story
+from gateway.domain.records import Record, last_event, story
 from gateway.domain.untold import Untold
 from gateway.flows.connection import Connection, Room
 from gateway.flows.early import Early
@@ -32,6 +32,10 @@ _KEPT = (Kind.EXECUTING, Kind.PROGRESS_STATE, Kind.PREVIEW)
 
 
 async def _at_once() -> None:
+    return
+
+
+async def _nobody(_: Job, __: Record) -> None:
     return
 
 
@@ -50,6 +54,7 @@ class Clients:
         self.carry: Callable[[Job, Frame], None] = lambda job, frame: None  # to clients elsewhere, and to the log
         self.flush: Callable[[], Awaitable[None]] = _at_once
         self.missed: Callable[[Job], Awaitable[list[Frame]]] = _nothing  # state events that did not get here
+        self.unheard: Callable[[Job, Record], Awaitable[None]] = _nobody  # tells results that nobody heard
         self.came: Callable[[], Awaitable[None]] = _at_once  # a client: the other replicas know when this returns
         self.went: Callable[[ClientId], None] = lambda _: None
         self.elsewhere: Callable[[ClientId], object] = lambda _: False  # whether another replica has this client

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.domain.frames import Frame, Kind, parse
+from gateway.domain.frames import Frame, Kind, made, parse
 from gateway.domain.ids import ClientId, PromptId, ReplicaId
 from gateway.domain.jobs import Job
 from gateway.domain.ports import Carried, EventBus, Interest, Message, Subscribed
+from gateway.domain.records import Record, story
 from gateway.flows.clients import Clients
 from gateway.flows.sharing import Shared, forever
 
@@ -66,7 +67,7 @@ class Exchange:
         self._announced = Shared(self._announce)
         clients.carry, clients.flush = self.carry, self.flush
         clients.missed, clients.came, clients.went = self.missed, self._announced, self._went
-        clients.elsewhere = self._elsewhere
+        clients.elsewhere, clients.unheard = self._elsewhere, self.unheard
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -87,14 +88,36 @@ class Exchange:
 
     async def missed(self, job: Job) -> list[Frame]:
         """State events of a prompt that another replica logged and that did not get here; none are told after this."""
-        client_id = job.client_id or ClientId("")
-        frames: list[Frame] = []
-        if not self._alone and (self._place(client_id, job.id) or self._clients.awaits(client_id, job.id)):
-            await self.flush()
-            async with self._refilling:
-                frames = await self._since(client_id, job.id)
-        self._places.get(client_id, {}).pop(job.id, None)
+        frames = await self._lacking(job)
+        self._places.get(job.client_id or ClientId(""), {}).pop(job.id, None)
         return frames
+
+    async def unheard(self, job: Job, record: Record) -> None:
+        """Tell and log the results in a prompt's record that its worker said while nobody heard it. When not even its
+        start was heard, its clients are told all of it at its end."""
+        await self.flush()
+        logged = [parse(one.event) for one in await self._bus.since(job.id, "")]
+        starts = [place for place, frame in enumerate(logged) if frame.kind is Kind.START]
+        if not starts:
+            return
+        results = (frame.data for frame in logged[starts[-1] :] if frame.kind is Kind.EXECUTED)
+        told = {data.get("node"): data.get("output") for data in results}
+        frames = await self._lacking(job)
+        for event, data in story(record, job.id):
+            if event == "executed" and told.get(data["node"]) != data["output"]:
+                frames.append(frame := parse(made.event(event, data)))
+                self.carry(job, frame)
+        for frame in frames:
+            self._clients.deliver(job.id, job.client_id, frame)
+        await self.flush()
+
+    async def _lacking(self, job: Job) -> list[Frame]:
+        client_id = job.client_id or ClientId("")
+        if self._alone or not (self._place(client_id, job.id) or self._clients.awaits(client_id, job.id)):
+            return []
+        await self.flush()
+        async with self._refilling:
+            return await self._since(client_id, job.id)
 
     async def send(self) -> None:
         """Carry out what waits, in order."""

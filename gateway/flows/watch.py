@@ -193,8 +193,8 @@ class Watch:
     async def _end(self, job: Job, attempt: Attempt, record: dict[str, Any], worker: Worker) -> None:
         for other, before in self._before(job, worker):  # the history keeps the order in which they ended
             if (told := await self.comfy.history(worker.url, before.id)) is not None:
-                await self.attempts.end(other, before, told, worker)
-        await self.attempts.end(job, attempt, record, worker)
+                await self.attempts.end(other, before, told, worker, heard=self.hears(before.id))
+        await self.attempts.end(job, attempt, record, worker, heard=self.hears(attempt.id))
         await self.mirror.fresh()  # so that the next look does not read the record once more
 
     def _before(self, job: Job, worker: Worker) -> list[tuple[Job, Attempt]]:

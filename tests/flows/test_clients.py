@@ -323,3 +323,30 @@ async def test_a_post_that_fails_keeps_nothing_back(state: str, scripted_worker:
             assert refused.status == 400
             await there.submit(picture(), prompt_id="again")
             await ear.heard(lambda ear: ear.of("execution_start", prompt_id="again"), "its start")
+
+
+RESULTS: dict[str, Any] = {
+    "outputs": {"3": {"text": ["x"]}, "4": {"text": ["y"]}},
+    "status": {"status_str": "success", "completed": True, "messages": [["execution_start", {"timestamp": 1}]]},
+}
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_results_that_nobody_heard_are_told_before_the_end(
+    whole: Farm, scripted_worker: Scripted, cut: bool
+) -> None:
+    client = whole.client()
+    async with follow(whole, client) as ear:
+        id, attempt = await started(whole, client, scripted_worker, ear)
+        await scripted_worker.tell(saying.executing(attempt), saying.result(attempt, "x"))
+        await ear.heard(lambda ear: ear.of("executed"), "the first result")
+        if cut:
+            connections = scripted_worker.requests["GET /ws"]
+            scripted_worker.cut()
+            await until(lambda: scripted_worker.requests["GET /ws"] > connections, "it is heard again")
+        scripted_worker.more = RESULTS
+        scripted_worker.finish()
+        await ear.ended(id)
+    told = [(told["type"], told["data"].get("output")) for told in ear.events if told["type"] != "status"]
+    second = [("executed", {"text": ["y"]})] if cut else []  # what a worker that was heard did not say, it did not say
+    assert told[2:] == [("executed", {"text": ["x"]}), *second, ("execution_success", None), ("executing", None)]

@@ -281,6 +281,26 @@ async def test_what_got_lost_from_the_start_on_is_told_before_the_end(here: Side
         await hears(heard, *lost, *END)
 
 
+async def test_results_that_no_replica_heard_are_told_and_logged_once(here: Side, there: Side) -> None:
+    """Of an attempt whose start was heard; else the client is told the record's whole story."""
+    outputs = {"3": {"text": ["x"]}, "4": {"text": ["y"]}}
+    record = {"outputs": outputs, "status": {"messages": [["execution_start", {"timestamp": 1}]]}}
+    first, lost = result("p", "x", "3"), result("p", "y", "4")
+    await posted(there)
+    job = await there.job()
+    async with socket(here) as heard:
+        await there.knows(ME)
+        await there.exchange.unheard(job, record)
+        assert await there.bus.since(job.id, "") == []
+        await there.hears(START, first, START, first)  # it ran twice
+        for _ in range(2):
+            await there.exchange.unheard(job, record)
+        await ended(there)
+        await here.core.mirror.fresh()
+        await hears(heard, START, first, START, first, lost, *END)
+    assert [json.loads(one.event) for one in await there.bus.since(job.id, "")][4:5] == [json.loads(lost)]
+
+
 async def test_its_client_knows_of_a_prompt_before_its_start(here: Side, there: Side) -> None:
     """Also where the worker is heard elsewhere, and the 200 is still under way: the count is never 0 while it runs."""
     async with here.clients.joined(ME) as connection:
