@@ -8,17 +8,22 @@ import re
 import shlex
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.cli import main
+from gateway.domain.ids import WorkerName
 from gateway.domain.jobs import Outcome
-from gateway.domain.workers import Liveness
-from gateway.metrics import Metrics, RequestTimes
+from gateway.domain.workers import Liveness, Worker
+from gateway.metrics import Metrics, RequestTimes, _of_workers
 from gateway.settings import Settings, env_name
+
+if TYPE_CHECKING:
+    from gateway.flows.mirror import Mirror
 
 ROOT = Path(__file__).parents[1]
 DASHBOARDS = sorted((ROOT / "grafana/dashboards").glob("*.json"))
@@ -38,6 +43,12 @@ def declared() -> dict[str, set[str]]:
         elif isinstance(metric, RequestTimes):
             metric.observe("/a/route", 0.1)
             found |= {sample.name: set(sample.labels) for one in metric.collect() for sample in one.samples}
+    one = Worker(WorkerName("w"), "http://w")
+    mirror = cast("Mirror", SimpleNamespace(workers={one.name: one}, is_busy=lambda _: False))
+    for line in "".join(_of_workers(mirror)).splitlines():
+        if not line.startswith("#"):
+            name, _, shown = line.rpartition(" ")[0].partition("{")
+            found[name] = set(re.findall(r"(\w+)=", shown))
     return found
 
 
@@ -49,6 +60,7 @@ def expressions(dashboard: Path) -> list[str]:
 def test_the_metrics_are_found_at_all() -> None:
     assert declared()["comfygw_jobs_total"] == {"outcome"}
     assert declared()["comfygw_redis_seconds_bucket"] == {"op", "le"}
+    assert declared()["comfygw_worker_state"] == {"worker", "state"}
 
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.name)
