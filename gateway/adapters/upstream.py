@@ -18,6 +18,8 @@ from gateway.domain.ports.relay import Sink
 _READ_SIZE = 2**18
 _AHEAD = 2**18
 """Bytes that are kept for a reader who does not come for them; then the worker has to wait."""
+_UNSAID_AT_MOST = 2**18
+"""Bytes without a whole head, or without any of a body: a head, an extension of a chunk or a trailer without end."""
 _HELD = 16
 """Buffers that are looked through for one to use again."""
 _WORTH_KEEPING = 2**12
@@ -80,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = HttpResponseParser(self)
         self._bodiless = bodiless
         self._chunks.clear()
-        self._size = 0
+        self._size = self._unsaid = 0
         self._headed = self._counted = self._complete = self._keeps = False
         self._left: int | None = None
         self._failure: WorkerSilent | None = None
@@ -174,12 +176,16 @@ class Connection(asyncio.BufferedProtocol):
         if self._counted:
             self._take(self._buffer.view[:nbytes])
             return
+        self._unsaid += nbytes
         try:
             self._parser.feed_data(self._buffer.view[:nbytes])
         except (HttpParserError, HttpParserUpgrade) as exc:
             self._keeps = False
             if not self._complete:
                 self._fail(f"no HTTP that is understood: {exc}")
+        if self._unsaid > _UNSAID_AT_MOST:
+            self._keeps = False
+            self._fail("its head does not end")
 
     def eof_received(self) -> None:
         self._ended(None)
@@ -205,30 +211,47 @@ class Connection(asyncio.BufferedProtocol):
 
     # httptools
 
+    def on_message_begin(self) -> None:
+        if self._headed:
+            self._keeps = False  # there is more than was asked for
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        if not self._headed:  # else it is a trailer, which is decided upon no more
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._unsaid = 0
+        if self._headed:
+            return
         self.status = self._parser.get_status_code()
-        if self.status < 200:  # 100 and 103; after 101 the parser raises
+        if not 100 <= self.status < 600:
+            self._fail(f"no status is {self.status}")
+        elif self.status < 200:  # 100 and 103; after 101 the parser raises
             self.headers = []
+        else:
+            self._frame({name.lower(): value for name, value in self.headers})
+            self._wake()
+
+    def _frame(self, told: dict[bytes, bytes]) -> None:
+        """Where the body ends. Two lengths, or one beside a coding, are refused by the parser."""
+        coding = told.get(b"transfer-encoding")
+        self._until_end = coding is None and b"content-length" not in told
+        bodiless = self._bodiless or self.status in (204, 304)
+        if not (bodiless or coding is None or coding.strip().lower() == b"chunked"):
+            self._fail(f"nobody asked for the transfer coding {coding!r}")
             return
         self._headed = True
         self._keeps = self._parser.should_keep_alive()
-        told = {name.lower(): value for name, value in self.headers}
-        self._until_end = b"transfer-encoding" not in told and b"content-length" not in told
-        if self._bodiless or self.status in (204, 304):
+        if bodiless:
             self.length = 0
             self._finish()
-        elif b"transfer-encoding" not in told and b"content-length" in told:
+        elif coding is None and b"content-length" in told:
             self.length = self._left = int(told[b"content-length"])
             if not self._left:
                 self._finish()
-        elif b"transfer-encoding" in told and told[b"transfer-encoding"].strip().lower() != b"chunked":
-            self._keeps = False
-        self._wake()
 
     def on_body(self, body: bytes) -> None:
+        self._unsaid = 0
         if self._complete or not self._headed:
             self._keeps = False
         elif self._left is not None:

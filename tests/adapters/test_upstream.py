@@ -282,3 +282,53 @@ async def test_a_post_without_a_body_says_so(relay: Relay) -> None:
         await poured(relay, url, Glass(), "POST")
         await poured(relay, url, Glass(), "GET")
     assert [head.get("content-length") for head in seen] == ["0", None]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        OK + b"HTTP/1.1 404 Not Found\r\nX-More: 1\r\nContent-Length: 0\r\n\r\n",
+        OK + b"HTTP/1.1 404 Not",
+        CHUNKED + b"2\r\nok\r\n0\r\nX-More: 1\r\n\r\n",
+    ],
+    ids=["another answer", "half of one", "trailers"],
+)
+async def test_what_follows_a_body_changes_nothing_of_the_head(relay: Relay, response: bytes) -> None:
+    async with worker(answering(response)) as url:
+        for _ in range(2):
+            async with relay.open(url, "GET", b"/", []) as answer:
+                await asyncio.sleep(0.05)
+                body = b"".join([chunk async for chunk in answer.chunks])
+                assert (answer.status, body) == (200, b"ok")
+                assert {name.lower() for name, _ in answer.headers} <= {b"content-length"}
+                assert dict(answer.headers).get(b"Content-Length", b"2") == b"2"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        *(b"HTTP/1.1 %b Odd\r\nContent-Length: 0\r\n\r\n" % status for status in (b"000", b"099", b"600", b"999")),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 2**17,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2**20,
+    ],
+)
+async def test_what_is_no_answer_is_none(relay: Relay, response: bytes) -> None:
+    async with worker(answering(response)) as url, asyncio.timeout(5):
+        with pytest.raises(WorkerSilent):
+            await poured(relay, url, Glass())
+
+
+async def test_a_trailer_without_end_is_no_end(relay: Relay) -> None:
+    async with worker(answering(CHUNKED + b"2\r\nok\r\n0\r\nX: " + b"x" * 2**20)) as url, asyncio.timeout(5):
+        glass = Glass()
+        with pytest.raises(WorkerSilent):
+            await poured(relay, url, glass)
+        assert glass.content == b"ok"
