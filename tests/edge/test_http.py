@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import weakref
@@ -10,8 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.edge.cycle import Cycle
 from gateway.edge.http import SINK
-from tests.servers import serve
+from tests.servers import serve, until
 from tests.wire import ON_BOTH_LOOPS, connection, exchange, read_body, read_head
 
 pytestmark = [pytest.mark.anyio, ON_BOTH_LOOPS, pytest.mark.timeout(20)]
@@ -198,10 +200,10 @@ class Spring:
         self.over.set()
 
 
-def unread(url: str) -> socket.socket:
+def unread(url: str, requests: bytes = GET) -> socket.socket:
     parts = urlsplit(url)
     sock = socket.create_connection((parts.hostname or "", parts.port or 0))
-    sock.sendall(GET)
+    sock.sendall(requests)
     return sock
 
 
@@ -240,3 +242,125 @@ async def test_a_chunked_body_by_the_sink() -> None:
 
     async with serve(app, lifespan="off") as url:
         assert (await raw(url, LAST)).endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+async def test_a_request_that_waits_does_not_hide_that_the_client_reads_too_slowly() -> None:
+    spring = Spring(64 * MIB)
+    async with serve(spring, lifespan="off", log_level="critical") as url:
+        with unread(url, GET + GET):
+            await asyncio.wait_for(spring.full.wait(), 5)
+            await asyncio.sleep(0.1)
+            assert spring.left > 32 * MIB
+        await asyncio.wait_for(spring.gone.wait(), 5)
+
+
+async def test_requests_that_wait_are_bounded() -> None:
+    turns = asyncio.Semaphore(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await turns.acquire()
+        await send(start(length(0)))
+        await send(body())
+
+    def waiting() -> int:
+        return sum(isinstance(one, Cycle) for one in gc.get_objects())
+
+    async with serve(app, lifespan="off", log_level="critical") as url, connection(url) as (_, writer):
+        writer.write(GET * 2**17)
+        await until(waiting, "the first has come")
+        await asyncio.sleep(0.1)
+        at_first = waiting()
+        for _ in range(10):
+            turns.release()
+            await asyncio.sleep(0.01)
+        assert waiting() <= at_first, "those that are answered are not followed by more than they were"
+        writer.transport.abort()
+        for _ in range(100):
+            turns.release()
+
+
+async def test_whose_turn_it_is_hears_that_the_client_left() -> None:
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "http.request"
+        heard.append((await receive())["type"])
+
+    async with serve(app, lifespan="off", log_level="critical") as url:
+        async with connection(url) as (_, writer):
+            writer.write(GET + GET)
+            await writer.drain()
+        await until(lambda: heard == ["http.disconnect"], "it is heard")
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    found, more = b"", True
+    while more:
+        message = await receive()
+        found, more = found + message["body"], message["more_body"]
+    found += b"".join(b" " + name for name, _ in scope["headers"])
+    await send(start(length(len(found))))
+    await send(body(found))
+
+
+UPGRADE = b"Connection: upgrade, x\r\nUpgrade: "
+
+
+async def test_a_wish_for_another_protocol_is_passed_over() -> None:
+    """As Java's client sends it with each first request; RFC 9110 section 7.8."""
+    post = b"POST / HTTP/1.1\r\n" + UPGRADE + b"h2c\r\nContent-Length: 4\r\n\r\nbody"
+    async with serve(echo, lifespan="off") as url, connection(url) as (reader, writer):
+        for _ in range(2):
+            writer.write(post + GET)
+            assert await read_body(reader, await read_head(reader)) == b"body connection content-length"
+            assert await read_body(reader, await read_head(reader)) == b" host"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /ws HTTP/1.1\r\n" + UPGRADE + b"websocket\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        b"CONNECT /x HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 2**17 + b"\r\n\r\n",
+        b"GET /" + b"x" * 2**17,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 2**17,
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 2**17,
+    ],
+)
+async def test_what_is_no_request_or_has_no_end_is_refused(request_: bytes) -> None:
+    async with serve(echo, lifespan="off", log_level="critical") as url, connection(url) as (reader, writer):
+        with contextlib.suppress(ConnectionError):  # it comes before the answer while we are still sending
+            for at in range(0, len(request_), 2**14):
+                await writer.drain()
+                writer.write(request_[at : at + 2**14])
+                await asyncio.sleep(0.001)
+            assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("after", [b"no HTTP\r\n\r\n", b"GET /ws HTTP/1.1\r\n" + UPGRADE + b"websocket\r\n\r\n"])
+async def test_an_answer_that_has_begun_takes_up_nothing_else(after: bytes) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(length(1000)))
+        await send(body(b"x", more=True))
+        await receive()
+        await receive()
+
+    async with serve(app, lifespan="off", log_level="critical") as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        await read_head(reader)
+        writer.write(after)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() in (b"", b"x")
+
+
+async def test_trailers_are_no_headers() -> None:
+    post = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Gateway-Worker: b\r\n\r\n"
+    async with serve(echo, lifespan="off") as url:
+        assert (await exchange(url, post))[1] == b"body transfer-encoding"
+
+
+async def test_a_connection_without_a_request_is_not_kept_for_ever() -> None:
+    async with serve(echo, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        writer.write(b"GET / HT")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
