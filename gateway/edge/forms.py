@@ -13,7 +13,7 @@ from typing import Literal
 
 from aiohttp import content_disposition_filename, parse_content_disposition
 from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from gateway.domain.errors import BrokenBody
@@ -37,7 +37,10 @@ async def read_form(headers: RawHeaders, body: AsyncIterator[bytes] | None, keep
     boundary = _boundary(headers)
     if boundary is None or body is None:
         return Form({}, None)
-    reading = _Reading(_Parts(body, boundary), keep)
+    try:
+        reading = _Reading(_Parts(body, boundary), keep)
+    except FormParserError as error:
+        raise BrokenBody(f"no multipart form: {error}") from error
     try:
         return await reading.form()
     except BaseException:
@@ -146,7 +149,7 @@ class _Parts:
                 self._parser.write(await anext(self._body))
             except StopAsyncIteration:
                 raise BrokenBody("the form ends before its last boundary") from None
-            except MultipartParseError as error:
+            except FormParserError as error:
                 raise BrokenBody(f"no multipart form: {error}") from error
         return self._events.popleft()
 

@@ -116,6 +116,12 @@ async def test_what_is_broken_keeps_nothing(body: bytes) -> None:
     assert keeper.kept == {} or body in (FILE[:-20], b"nonsense")
 
 
+@pytest.mark.parametrize("boundary", [b"", b"b" * 5000])
+async def test_a_boundary_of_no_usable_length_is_a_broken_body(boundary: bytes) -> None:
+    with pytest.raises(BrokenBody):
+        await read(Keeper(), b"--\r\n", headers=[(b"content-type", b"multipart/form-data; boundary=" + boundary)])
+
+
 async def test_a_client_that_leaves_leaves_nothing() -> None:
     keeper = Keeper()
 
