@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from base64 import b64encode
 from collections import deque
@@ -16,6 +17,10 @@ from gateway.domain.errors import WorkerRefused
 
 _IDLE = 15.0
 """Seconds that an unused connection is kept; aiohttp's server, which ComfyUI's is, keeps it for longer."""
+_PROBED = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+"""An answer may take as long as it likes, but not from a machine that is gone. After seconds of silence, then every so
+many, it is asked whether it is there, so often at most; what it has not acknowledged after milliseconds is lost, or the
+kernel would try for a quarter of an hour. Where a system has no such option, it goes without."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -119,7 +124,7 @@ class Pool:
             async with asyncio.timeout(self._timeout):
                 connection = await self._opened(peer)
             made = True
-        except (OSError, TimeoutError) as exc:
+        except (OSError, TimeoutError, ValueError) as exc:  # the last is for a host that is no name
             raise WorkerRefused(f"{masked(peer.url)} cannot be reached: {exc}") from exc
         finally:
             if not made:
@@ -141,8 +146,11 @@ class Pool:
             self._next(peer)
 
         connecting = asyncio.get_running_loop().create_connection
-        _, connection = await connecting(lambda: Connection(self._buffer, lost), peer.host, peer.port, **options)
+        transport, connection = await connecting(
+            lambda: Connection(self._buffer, lost), peer.host, peer.port, **options
+        )
         self._open.add(connection)
+        _probe(transport.get_extra_info("socket"))
         return connection
 
     def _sweep_later(self) -> None:
@@ -161,3 +169,10 @@ class Pool:
                 del self._peers[url]
         if self._peers:
             self._sweep_later()
+
+
+def _probe(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _PROBED.items():
+        if (option := getattr(socket, name, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)

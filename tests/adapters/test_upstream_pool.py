@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +11,7 @@ from gateway.adapters import upstream_pool
 from gateway.adapters.upstream_pool import Pool, peer
 from gateway.domain.errors import WorkerRefused
 from tests.servers import until
-from tests.wire import answering, nobody, worker
+from tests.wire import ON_BOTH_LOOPS, answering, nobody, worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
@@ -18,7 +20,7 @@ ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
-async def narrow(anyio_backend: str) -> AsyncIterator[Pool]:
+async def narrow(anyio_backend: object) -> AsyncIterator[Pool]:
     pool = Pool(per_worker=1, connect_timeout=0.2)
     yield pool
     pool.close()
@@ -110,3 +112,24 @@ async def test_what_is_not_used_is_closed_and_forgotten(narrow: Pool, monkeypatc
         narrow.give(connection, there)
         await until(lambda: not there.count, "it is closed")
         await until(lambda: narrow.peer(url) is not there, "the address is forgotten")
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "a\0b"])
+async def test_a_host_that_is_no_name_is_a_refusal(narrow: Pool, host: str) -> None:
+    there = narrow.peer(f"http://{host}:8188")
+    with pytest.raises(WorkerRefused, match="cannot be reached"):
+        await narrow.take(there)
+    assert not there.count
+
+
+@ON_BOTH_LOOPS
+async def test_a_machine_that_is_gone_is_found_out(narrow: Pool) -> None:
+    async with worker(answering(OK)) as url:
+        there = narrow.peer(url)
+        connection, _ = await narrow.take(there)
+        sock = connection._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if sys.platform == "linux":
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+            assert 0 < sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 60_000
+        narrow.give(connection, there)
