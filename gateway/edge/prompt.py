@@ -44,7 +44,7 @@ class PromptRoutes:
         except BaseException:
             self._clients.early.answered(id)
             raise
-        return _Answer(reply, lambda: self._clients.early.answered(id))
+        return _Answer(reply, lambda: self._clients.early.sent(id))
 
     async def get(self, request: Request) -> Response:
         return raw_json(b'{"exec_info": {"queue_remaining": %d}}' % await self._query.remaining())

@@ -121,13 +121,15 @@ class Clients:
 
     def deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
         """To the sockets of this client here, after the 200 of its post if that is made here."""
-        self.early.tell(id, lambda: self._deliver(id, client_id, shown))
+        counted = self.remaining(client_id) if client_id and shown.kind is Kind.START else 0
+        self.early.tell(id, lambda: self._deliver(id, client_id, shown, counted))
 
-    def _deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame) -> None:
+    def _deliver(self, id: PromptId, client_id: ClientId | None, shown: Frame, counted: int) -> None:
+        """`counted`: what its client waited for when this was heard; it may be over since then."""
         for connection in self._by_id.get(client_id or ClientId(""), ()):
             if shown.kind is Kind.START:
                 connection.awaited.discard(id)
-                connection.put(connection.told.status(self.remaining(connection.client_id)))
+                connection.put(connection.told.status(max(counted, self.remaining(connection.client_id))))
             connection.put(connection.told.frame(id, shown))
 
     def now(self, clients: frozenset[ClientId]) -> Iterator[tuple[Job, Frame]]:

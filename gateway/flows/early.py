@@ -14,6 +14,8 @@ from gateway.domain.ids import PromptId
 
 _AT_MOST = 64  # frames of one prompt: whose answer takes longer than that is told all the same
 _PATIENCE = 1.0
+_MOMENT = 0.02
+"""Seconds after the answer, in which a client begins to listen; one ComfyUI takes some milliseconds to begin."""
 
 
 class Early:
@@ -27,6 +29,11 @@ class Early:
     def posted(self, id: PromptId) -> None:
         """What comes of this prompt is kept, until `answered`."""
         self._kept.setdefault(id, [])
+
+    def sent(self, id: PromptId) -> None:
+        """The answer is on its way to the client."""
+        if id in self._kept:
+            asyncio.get_running_loop().call_later(_MOMENT, self.answered, id)
 
     def answered(self, id: PromptId) -> None:
         """Tell what was kept; nothing the second time."""

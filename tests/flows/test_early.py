@@ -45,6 +45,18 @@ def test_an_answer_that_takes_long_is_waited_for_no_longer() -> None:
     assert heard[-2:] == ["a: last", "a: after it"]
 
 
+async def test_a_client_has_a_moment_to_begin_to_listen() -> None:
+    heard: list[str] = []
+    waiting = Early()
+    waiting.posted(A)
+    waiting.sent(A)
+    waiting.sent(B)
+    say(waiting, A, heard, "one")
+    assert heard == []
+    await waiting.told(A)
+    assert heard == ["a: one"]
+
+
 async def test_an_end_waits_for_the_answer() -> None:
     waiting = Early()
     waiting.posted(A)
