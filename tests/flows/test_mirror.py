@@ -143,6 +143,32 @@ async def test_a_prompt_holds_its_workers_slot_from_claim_to_end(state: str) -> 
         assert here.mirror.history == ["p"]
 
 
+async def test_the_census_is_right_after_each_step(state: str) -> None:
+    async with replica(state) as here, replica(state, "r2") as there:
+        await admit(there.store, W)
+        tried = attempt("p")
+        steps = (
+            *(there.store.jobs.accept(new(id), ROOM) for id in "pqr"),
+            there.store.jobs.claim(tried, "{}"),
+            there.store.jobs.posted(tried, tried.id, {}),
+            there.store.jobs.started(tried),
+            there.store.jobs.cancel(PromptId("q")),
+            there.store.jobs.requeue(tried, haunts=False, crashed=True),
+            there.store.jobs.claim(again := attempt("p"), "{}"),
+            there.store.jobs.posted(again, again.id, {}),
+            there.store.jobs.finish(PromptId("p"), again, DONE),
+        )
+        for step in steps:
+            await step
+            await here.mirror.fresh()
+            seen, live = here.mirror.census, list(here.mirror.live.values())
+            queued = [job for job in live if isinstance(job.state, Queued)]
+            assert (seen.waiting, seen.bytes) == (len(queued), sum(job.size for job in queued))
+            assert seen.waiting + seen.assigned + seen.running == len(live)
+            assert seen.seconds(lambda work: 2.0) == 2.0 * len(queued)
+        assert (seen.waiting, seen.assigned, seen.running) == (1, 0, 0)
+
+
 async def test_what_is_not_answered_yet_is_nowhere_to_be_seen(state: str) -> None:
     async with replica(state) as here:
         await here.store.farm.put(WorkerEntry(W, "http://w:1"))
