@@ -29,9 +29,10 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_COLLECTED = 10_000, 5, 100
+_COLLECTED = 50_000, 2, 50
 """Waiting prompts and workers are some hundred thousand objects that stay: by the usual thresholds all of them are
-looked through again and again, which takes as long as a second, and nothing else is done meanwhile."""
+looked through again and again, which takes as long as a second, and nothing else is done meanwhile. And hundreds of
+requests at a time are some ten thousand objects, which go by themselves."""
 _KEEP_ALIVE = 75  # seconds, as ComfyUI's server keeps idle connections
 
 
