@@ -44,7 +44,7 @@ def worker_url(text: str) -> str:
         raise ValueError(f"{masked(text)!r} is not a URL: {exc}") from None
     if parts.scheme not in _DEFAULT_PORT:
         raise ValueError(f"{masked(text)!r} must begin with http:// or https://")
-    if not host or port == 0 or re.search(r"[\s\ud800-\udfff]", text):
+    if not host or port == 0 or re.search(r"[\s\x00-\x1f\x7f\ud800-\udfff]", text):
         raise ValueError(f"{masked(text)!r} has no usable host and port")
     if parts.query or parts.fragment:
         raise ValueError(f"{masked(text)!r} must end before any ? or #")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.domain.addresses import worker_addresses
+from gateway.domain.addresses import worker_address, worker_name
 from gateway.domain.errors import BadRequest
 from gateway.domain.ids import PromptId, WorkerName
 from gateway.domain.labels import labels
 from gateway.domain.ports import WorkerEntry
 from gateway.edge.bodies import as_json, read_json
 from gateway.flows.farm import Farm
+
+T = TypeVar("T")
 
 
 class AdminRoutes:
@@ -27,17 +32,14 @@ class AdminRoutes:
         url = body.get("url") if isinstance(body, dict) else None
         if not isinstance(url, str):
             raise BadRequest("url must be the worker's address, like http://127.0.0.1:8188", field="url")
-        name = body.get("name") or ""
+        address = _read("url", lambda: worker_address(url))
+        name = _read("name", lambda: worker_name(str(given))) if (given := body.get("name")) else address.name
         try:
-            (address,) = worker_addresses([f"{name}={url}" if name else url])
-        except ValueError as error:
-            raise BadRequest(str(error), field="name" if name else "url") from error
-        try:
-            given = labels(body.get("labels") or ())
+            labelled = labels(body.get("labels") or ())
         except ValueError as error:
             raise BadRequest(f"labels {error}", field="labels") from error
-        await self._farm.add(WorkerEntry(address.name, address.url, labels=given))
-        return as_json(await self._farm.worker(address.name), 201)
+        await self._farm.add(WorkerEntry(name, address.url, labels=labelled))
+        return as_json(await self._farm.worker(name), 201)
 
     async def worker(self, request: Request) -> Response:
         return as_json(await self._farm.worker(_name(request)))
@@ -59,6 +61,13 @@ class AdminRoutes:
 
     async def job(self, request: Request) -> Response:
         return as_json(await self._farm.job(PromptId(request.path_params["prompt_id"])))
+
+
+def _read(field: str, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except ValueError as error:
+        raise BadRequest(str(error), field=field) from error
 
 
 def _name(request: Request) -> WorkerName:

@@ -47,6 +47,7 @@ def test_an_address_is_read(text: str, name: str, url: str) -> None:
         ("http://:8188", "no usable host"),
         ("http://a:0", "no usable host"),
         ("http://a b:8188", "no usable host"),
+        ("http://a\x00b:8188", "no usable host"),
         ("http://a:port", "is not a URL"),
         ("http://a:99999", "is not a URL"),
         ("http://[::1", "is not a URL"),

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.anyio
         ([], "url"),
         ({"url": 5}, "url"),
         ({"url": "gpu:8188"}, "url"),
+        ({"url": "gpu:8188", "name": "w1"}, "url"),
+        ({"url": "http://g\x00pu:8188", "name": "w1"}, "url"),
         ({"url": "http://gpu:8188", "name": "a/b"}, "name"),
+        ({"url": "http://gpu:8188", "labels": 5}, "labels"),
         ({"url": "http://gpu:8188", "name": ".."}, "name"),
     ],
 )
