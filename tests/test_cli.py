@@ -270,6 +270,7 @@ async def gateway(*arguments: str, stub: bool = True) -> AsyncIterator[Running]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # these tests may run under nohup themselves
         start_new_session=True,  # so that a Ctrl-C for the whole group is one for it and its children alone
     )
     running = Running(process)
