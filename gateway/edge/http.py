@@ -78,7 +78,7 @@ class Http(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self.logger.warning(msg)
-        if self._is_answering() and self.cycle.response_started:
+        if (cycle := self._answering) is not None and cycle.response_started and not cycle.response_complete:
             self.transport.abort()  # it would be taken for a part of that answer
         else:
             super().send_400_response(msg)

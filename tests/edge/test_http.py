@@ -338,7 +338,15 @@ async def test_what_is_no_request_or_has_no_end_is_refused(request_: bytes) -> N
             assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400")
 
 
-@pytest.mark.parametrize("after", [b"no HTTP\r\n\r\n", b"GET /ws HTTP/1.1\r\n" + UPGRADE + b"websocket\r\n\r\n"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"no HTTP\r\n\r\n",
+        GET + b"no HTTP\r\n\r\n",
+        b"GET /ws HTTP/1.1\r\n" + UPGRADE + b"websocket\r\n\r\n",
+    ],
+    ids=["no HTTP", "no HTTP after a request that waits", "a WebSocket"],
+)
 async def test_an_answer_that_has_begun_takes_up_nothing_else(after: bytes) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(length(1000)))
