@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -111,19 +111,21 @@ def _of_workers(mirror: Mirror) -> Iterator[str]:
     """The gauges of each worker, as lines of text: the library takes a fifth of a second for those of a thousand."""
     of = {f'worker="{name}"': worker for name, worker in mirror.workers.items()}  # a name has nothing to escape
     now = {label: _state(worker) for label, worker in of.items()}
-    yield from _gauge("worker_state", "1 for the state it is in")
+    yield _gauge("worker_state", "1 for the state it is in")
     for state in _STATES:
         yield from (_sample("worker_state", f'state="{state}",{label}', now[label] == state) for label in of)
-    yield from _gauge("worker_busy_ratio", "1 while it holds a prompt")
-    yield from (_sample("worker_busy_ratio", label, mirror.is_busy(worker.name)) for label, worker in of.items())
-    yield from _gauge("worker_foreign_jobs", "Prompts that others put there")
-    yield from (_sample("worker_foreign_jobs", label, worker.foreign) for label, worker in of.items())
-    yield from _gauge("worker_vram_free_bytes", "Free VRAM")
-    yield from (_sample("worker_vram_free_bytes", label, worker.vram_free) for label, worker in of.items())
+    gauges: tuple[tuple[str, str, Callable[[Worker], float]], ...] = (
+        ("worker_busy_ratio", "1 while it holds a prompt", lambda worker: mirror.is_busy(worker.name)),
+        ("worker_foreign_jobs", "Prompts that others put there", lambda worker: worker.foreign),
+        ("worker_vram_free_bytes", "Free VRAM", lambda worker: worker.vram_free),
+    )
+    for name, says, value in gauges:
+        yield _gauge(name, says)
+        yield from (_sample(name, label, value(worker)) for label, worker in of.items())
 
 
-def _gauge(name: str, says: str) -> Iterator[str]:
-    yield f"# HELP comfygw_{name} {says}\n# TYPE comfygw_{name} gauge\n"
+def _gauge(name: str, says: str) -> str:
+    return f"# HELP comfygw_{name} {says}\n# TYPE comfygw_{name} gauge\n"
 
 
 def _sample(name: str, labels: str, value: float) -> str:

@@ -34,10 +34,7 @@ class AdminRoutes:
             raise BadRequest("url must be the worker's address, like http://127.0.0.1:8188", field="url")
         address = _read("url", lambda: worker_address(url))
         name = _read("name", lambda: worker_name(str(given))) if (given := body.get("name")) else address.name
-        try:
-            labelled = labels(body.get("labels") or ())
-        except ValueError as error:
-            raise BadRequest(f"labels {error}", field="labels") from error
+        labelled = _read("labels", lambda: labels(body.get("labels") or ()), "labels ")
         await self._farm.add(WorkerEntry(name, address.url, labels=labelled))
         return as_json(await self._farm.worker(name), 201)
 
@@ -63,11 +60,12 @@ class AdminRoutes:
         return as_json(await self._farm.job(PromptId(request.path_params["prompt_id"])))
 
 
-def _read(field: str, read: Callable[[], T]) -> T:
+def _read(field: str, read: Callable[[], T], says: str = "") -> T:
+    """What was read; a ValueError is a refusal of this field, its text behind `says`."""
     try:
         return read()
     except ValueError as error:
-        raise BadRequest(str(error), field=field) from error
+        raise BadRequest(f"{says}{error}", field=field) from error
 
 
 def _name(request: Request) -> WorkerName:

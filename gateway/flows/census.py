@@ -12,6 +12,14 @@ from gateway.domain.placement import Work
 
 
 @dataclass(slots=True)
+class _Shape:
+    """Prompts that wait and are of one shape; what one of them does stands for all."""
+
+    work: Work
+    waiting: int = 0
+
+
+@dataclass(slots=True)
 class _Client:
     """Its prompts: those known at all, and those of them that wait or run."""
 
@@ -23,20 +31,15 @@ class Census:
     def __init__(self) -> None:
         self._clients: dict[ClientId, _Client] = {}
         self._states: Counter[type] = Counter()
-        self._shapes: dict[str, Work] = {}
-        self._waiting: Counter[str] = Counter()  # by the shape of their workflows
+        self._shapes: dict[str, _Shape] = {}
         self.bytes = 0
         """Of the prompts that wait."""
 
     def add(self, job: Job) -> None:
         self._count(job, 1)
-        if isinstance(job.state, Queued):
-            self._shapes.setdefault(job.work.shape, job.work)
 
     def remove(self, job: Job) -> None:
         self._count(job, -1)
-        if isinstance(job.state, Queued) and not self._waiting[job.work.shape]:
-            del self._waiting[job.work.shape], self._shapes[job.work.shape]
 
     @property
     def waiting(self) -> int:
@@ -61,13 +64,16 @@ class Census:
 
     def seconds(self, of: Callable[[Work], float]) -> float:
         """What all that waits takes, when `of` says what a prompt of a shape takes."""
-        return sum(count * of(self._shapes[shape]) for shape, count in self._waiting.items())
+        return sum(shape.waiting * of(shape.work) for shape in self._shapes.values())
 
     def _count(self, job: Job, by: int) -> None:
         self._states[type(job.state)] += by
         if isinstance(job.state, Queued):
-            self._waiting[job.work.shape] += by
             self.bytes += by * job.size
+            shape = self._shapes.setdefault(job.work.shape, _Shape(job.work))
+            shape.waiting += by
+            if not shape.waiting:
+                del self._shapes[job.work.shape]
         if job.client_id is not None:
             count = self._clients.setdefault(job.client_id, _Client())
             count.known += by

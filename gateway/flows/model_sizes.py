@@ -42,15 +42,16 @@ class ModelSizes:
         now = asyncio.get_running_loop().time()
         if now < self._due:
             return
-        ahead = [worker for worker in self._reads.workers() if worker.answers and worker.name not in self._asked]
-        if not ahead or not (self._lacking or not self._asked):
+        ahead = (worker for worker in self._reads.workers() if worker.answers and worker.name not in self._asked)
+        worker = next(ahead, None)
+        if worker is None or (self._asked and not self._lacking):
             self._asked.clear()
             self._lacking = False
             self._due = now + _EVERY
             return
-        self._asked.add(ahead[0].name)
+        self._asked.add(worker.name)
         self._due = now + _SOON
-        self._flights.start(("model sizes", ahead[0].name), lambda: self._read(ahead[0]))
+        self._flights.start(("model sizes", worker.name), lambda: self._read(worker))
 
     def weighed(self, work: Work) -> Work:
         """The same, with the sizes of its models as they are told, not guessed."""

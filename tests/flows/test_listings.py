@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.flows.worker_reads import FakeReads
 from tests.servers import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
-
-
-@pytest.fixture
-async def flights(anyio_backend: str) -> AsyncIterator[Flights]:
-    flights = Flights(4)
-    yield flights
-    await flights.close()
 
 
 def over(reads: FakeReads, flights: Flights, **patience: float) -> Listings:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,13 +14,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
 PATH = "/view_metadata/lo%2Fras?filename=a%2Fb+%26.safetensors"
 FOLDER, FILE = "lo/ras", "a/b &.safetensors"
-
-
-@pytest.fixture
-async def flights(anyio_backend: str) -> AsyncIterator[Flights]:
-    flights = Flights(4)
-    yield flights
-    await flights.close()
 
 
 async def test_what_a_worker_says_is_passed_on_and_remembered(flights: Flights) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ from tests.servers import until
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
 CHECKPOINTS, LORAS = "/experiment/models/checkpoints", "/experiment/models/loras"
-
-
-@pytest.fixture
-async def flights(anyio_backend: str) -> AsyncIterator[Flights]:
-    flights = Flights(4)
-    yield flights
-    await flights.close()
 
 
 @pytest.fixture(autouse=True)

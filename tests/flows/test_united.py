@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,13 +15,6 @@ from tests.flows.worker_reads import FakeReads
 from tests.servers import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
-
-
-@pytest.fixture
-async def flights(anyio_backend: str) -> AsyncIterator[Flights]:
-    flights = Flights(4)
-    yield flights
-    await flights.close()
 
 
 def nodes(body: Body) -> list[str]:
