@@ -112,6 +112,7 @@ def test_every_metric_that_the_first_dashboard_is_about_is_on_it() -> None:
         *("jobs_total", "job_queue_seconds", "job_run_seconds", "queue_jobs", "queue_oldest_seconds"),
         *("worker_state", "worker_busy_ratio", "worker_idle_gap_seconds", "dispatch_decision_seconds"),
         *("dispatch_reason_total", "redis_seconds", "event_loop_lag_seconds", "overhead_seconds"),
+        *("queue_gpu_seconds", "predict_error_ratio", "model_switches_total", "job_switch_seconds"),
     ):
         assert f"comfygw_{name}" in shown
 
