@@ -19,6 +19,7 @@ from tests.farm import picture, sleeping
 
 _WAITING = 20
 _POLLS_A_SECOND = 5
+_LONG = 4.0
 
 
 def post(url: str, graph: Any, **more: Any) -> dict[str, Any]:
@@ -94,11 +95,14 @@ async def passed() -> list[Row]:
 
 
 async def _many(case: str, server: Server, floor: float | None) -> Row:
-    """Its rate at 256 connections beside that at 16: what many connections cost a machine, they cost every server."""
+    """Its rate at 256 connections beside that at 16: what many connections cost a machine, they cost every server.
+
+    In turns that are long beside what it takes to open so many.
+    """
     found: list[tuple[float, float]] = []
     for _ in range(ROUNDS):
-        few = await asked(server, "/small", connections=16, seconds=1)
-        many = await asked(server, "/small", connections=256, seconds=1)
+        few = await asked(server, "/small", connections=16, seconds=_LONG)
+        many = await asked(server, "/small", connections=256, seconds=_LONG)
         found.append((many.a_second, few.a_second))
     many_, few_ = (median(each) for each in zip(*found, strict=True))
     ratio = median(many / few for many, few in found)

@@ -67,7 +67,7 @@ async def serve(app: Any, *, sock: socket.socket | None = None, **config: Any) -
         "http": Http,
         "ws": PatientlyClosed,
     } | config
-    server = uvicorn.Server(uvicorn.Config(app, **options))
+    server = uvicorn.Server(uvicorn.Config(app, interface="asgi3", **options))
     task = asyncio.create_task(server._serve([listener]), name="test server")  # as serve(), but leaves signals alone
     try:
         await until(lambda: server.started or task.done(), "the server starts")

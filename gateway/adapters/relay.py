@@ -134,9 +134,20 @@ class _Asking:
         self._request = _head(self._peer, method, target, headers)
 
     async def __aenter__(self) -> Answer:
-        if (connection := await self._asked(fresh=not self._again)) is None:
-            connection = await self._asked(fresh=True)
-            assert connection is not None
+        connection, used = await self._pool.take(self._peer, fresh=not self._again)
+        while True:
+            try:
+                await connection.ask(self._request, bodiless=self._bodiless)
+                break
+            except WorkerSilent as exc:
+                self._pool.give(connection, self._peer)
+                if not used or connection.touched:
+                    raise WorkerSilent(f"{masked(self._peer.url)} broke off: {exc}") from exc
+            except BaseException:
+                self._pool.give(connection, self._peer)
+                raise
+            connection, used = await self._pool.take(self._peer, fresh=True)
+        self._connection = connection
         told = _returned(connection.status, connection.headers)
         return Answer(connection.status, told, connection.length, connection.chunks(), connection.pour)
 
@@ -145,22 +156,6 @@ class _Asking:
     ) -> None:
         if self._connection is not None:
             self._pool.give(self._connection, self._peer)
-
-    async def _asked(self, *, fresh: bool) -> Connection | None:
-        """The connection with its answer begun; None when it was a kept one that ended first."""
-        connection, used = await self._pool.take(self._peer, fresh=fresh)
-        try:
-            await connection.ask(self._request, bodiless=self._bodiless)
-        except WorkerSilent as exc:
-            self._pool.give(connection, self._peer)
-            if used and not connection.touched:
-                return None
-            raise WorkerSilent(f"{masked(self._peer.url)} broke off: {exc}") from exc
-        except BaseException:
-            self._pool.give(connection, self._peer)
-            raise
-        self._connection = connection
-        return connection
 
 
 class _Source:

@@ -1,7 +1,7 @@
 """One connection to a worker, HTTP/1.1: a request without a body out, its answer in, no stop in between.
 
 The bytes of a body go from one socket to the other inside the event loop's callback: no stream reader, no task that
-wakes up for each piece, no copy where there are many at once. One buffer serves all connections.
+wakes up for each piece, no copy where there are many at once (`pouring.py`).
 """
 
 from __future__ import annotations
@@ -12,53 +12,16 @@ from collections.abc import AsyncIterator, Callable
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from gateway.adapters.pouring import Buffer, Pouring
 from gateway.domain.errors import WorkerSilent
 from gateway.domain.ports.relay import Sink
 
-_READ_SIZE = 2**18
 _AHEAD = 2**18
 """Bytes that are kept for a reader who does not come for them; then the worker has to wait."""
 _UNSAID_AT_MOST = 2**18
 """Bytes without a whole head, or without any of a body: a head, an extension of a chunk or a trailer without end."""
-_HELD = 16
-"""Buffers that are looked through for one to use again."""
 _WORTH_KEEPING = 2**12
 """From so many bytes on they are written from where they were read to, instead of from a copy."""
-
-
-class Buffer:
-    """What all connections read into, one after the other; another one while a sink holds what was read last."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(_READ_SIZE))
-        self._held: deque[tuple[memoryview, Pouring, int]] = deque(maxlen=_HELD)
-
-    def held_by(self, pouring: Pouring) -> None:
-        """What was read last is not sent yet. It is used again after that: new memory costs as much as reading."""
-        self._held.append((self.view, pouring, pouring.written))
-        for _ in range(len(self._held)):
-            view, holder, end = self._held.popleft()
-            if holder.sent >= end:
-                self.view = view
-                return
-            self._held.append((view, holder, end))
-        self.view = memoryview(bytearray(_READ_SIZE))
-
-
-class Pouring:
-    """A body on its way into a sink, and how far it has come."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self.written = 0
-
-    def write(self, data: bytes | memoryview) -> None:
-        self.written += len(data)
-        self._sink.write(data)
-
-    @property
-    def sent(self) -> int:
-        return self.written - self._sink.pending()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -97,6 +60,7 @@ class Connection(asyncio.BufferedProtocol):
             raise WorkerSilent("it has hung up")
         self._transport.write(request)
         await self._wait()
+        self._check()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, and no further than the reader follows; WorkerSilent when it breaks off."""
@@ -108,6 +72,7 @@ class Connection(asyncio.BufferedProtocol):
                 yield chunk
             if self._complete:
                 return
+            self._check()
             await self._wait()
 
     async def pour(self, sink: Sink) -> None:
@@ -122,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         sink.fed_by(self._pace)
         try:
             while not self._complete:
+                self._check()
                 await self._wait()
         finally:
             self._pouring = None
@@ -129,8 +95,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def release(self) -> bool:
         """Whether another request may be sent; else it is closed at once."""
-        self._waiter = None
-        self._asked = False
+        self._waiter, self._asked = None, False
         if self._complete and self._keeps and not self._closed:
             self._pace(False)
             return True
@@ -141,12 +106,13 @@ class Connection(asyncio.BufferedProtocol):
         self._asked = False
         self._transport.abort()
 
-    async def _wait(self) -> None:
-        """Until the head, a piece of the body or its end is there."""
-        if self._failure is not None:
-            raise self._failure
+    def _wait(self) -> asyncio.Future[None]:
+        """Until the head, a piece of the body, its end or a failure is there."""
         self._waiter = self._loop.create_future()
-        await self._waiter
+        return self._waiter
+
+    def _check(self) -> None:
+        """Raises why there will be no more, once all that came is taken."""
         if self._failure is not None and not self._chunks:
             raise self._failure
 

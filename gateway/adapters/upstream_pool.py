@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from gateway.adapters.upstream import Buffer, Connection
+from gateway.adapters.pouring import Buffer
+from gateway.adapters.upstream import Connection
 from gateway.domain.addresses import masked
 from gateway.domain.errors import WorkerRefused
 

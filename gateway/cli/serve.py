@@ -125,6 +125,7 @@ async def _serve(settings: Settings, around: AbstractAsyncContextManager[Setting
 def _config(settings: Settings, state_url: str, leaving: Leaving) -> uvicorn.Config:
     return uvicorn.Config(
         build(settings, state_url, lambda: leaving.begun),
+        interface="asgi3",
         http=Http,
         ws=PatientlyClosed,
         ws_per_message_deflate=settings.socket_compression,

@@ -15,11 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.ports.relay import Answer, Sink, Wire
+from gateway.edge.cycle import Cycle
 from gateway.edge.headers import has_body
 from gateway.edge.http import SINK
 
-_QUICK = 0.02
-"""Seconds; what is answered within them is not worth a task that watches the client."""
+_QUICK = 0.25
+"""Seconds; what is answered within them is not worth a task that watches the client. A busy gateway takes tens of
+milliseconds for each of many requests at once: a task for each of them would be more work just then."""
 
 
 class ClientGone(GatewayError):
@@ -31,15 +33,17 @@ class Incoming:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self._ended = asyncio.Event()
+        self.sink: Cycle | None = scope.get("extensions", {}).get(SINK)
+        self._ended: asyncio.Event | None = None
         self.touched = False
         """Whether any of the body was taken, so that it cannot be sent to another worker."""
         self.body: AsyncIterator[bytes] | None = self._body() if has_body(scope["headers"]) else None
-        if self.body is None:
-            self._ended.set()
+        if self.body is not None:
+            self._ended = asyncio.Event()
 
     async def _body(self) -> AsyncIterator[bytes]:
         self.touched = True
+        assert self._ended is not None
         try:
             while True:
                 message = await self._receive()
@@ -54,7 +58,8 @@ class Incoming:
 
     async def left(self) -> None:
         """Returns when the client is gone; while the body is being read, its reader sees that first."""
-        await self._ended.wait()
+        if self._ended is not None:
+            await self._ended.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -64,21 +69,30 @@ class Until:
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
+        self._sink = incoming.sink if incoming.body is None else None
+        """Which tells that by itself; a body's reader sees it first."""
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._over = False
         self._fired = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(_QUICK, self._start)
+        if self._sink is not None:
+            self._sink.when_gone(self._cancel)
+        else:
+            self._timer = asyncio.get_running_loop().call_later(_QUICK, self._start)
 
     def _start(self) -> None:
         self._watch = asyncio.create_task(self._incoming.left(), name="client leaves")
         self._watch.add_done_callback(self._left)
 
     def _left(self, watch: asyncio.Task[None]) -> None:
-        gone = not watch.cancelled() and watch.exception() is None
-        if gone and not self._over and self._task is not None:
+        if not watch.cancelled() and watch.exception() is None:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._over and self._task is not None:
             self._fired = True
             self._task.cancel()
 
@@ -86,7 +100,10 @@ class Until:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._over = True
-        self._timer.cancel()
+        if self._sink is not None:
+            self._sink.when_gone(None)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
         if not self._fired or self._task is None:
@@ -101,7 +118,7 @@ async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Inc
     """
     request = wire.open(url, scope["method"], target, scope["headers"], incoming.body)
     async with Until(incoming), request as answer:
-        await _answer(answer, scope.get("extensions", {}).get(SINK), send)
+        await _answer(answer, incoming.sink, send)
 
 
 async def _answer(answer: Answer, sink: Sink | None, send: Send) -> None:

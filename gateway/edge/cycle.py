@@ -33,6 +33,7 @@ class Cycle(RequestResponseCycle):
     _until_end = False
     """Whether the body has no end but that of the connection: HTTP/1.0 knows no chunks."""
     _feeder: Callable[[bool], None] | None = None
+    _leaver: Callable[[], None] | None = None
     _head = b""
     """Not written yet: it goes out with the first of the body, or when that is not there at once."""
     _flushing: asyncio.Handle
@@ -87,6 +88,19 @@ class Cycle(RequestResponseCycle):
     def pace(self, full: bool) -> None:
         if self._feeder is not None:
             self._feeder(full)
+
+    def when_gone(self, call: Callable[[], None] | None) -> None:
+        """Whom to tell that the client has left before its answer was whole: without a task that waits for that."""
+        self._leaver = call
+        if call is not None:
+            self.flow.resume_reading()  # else nothing shows that it left
+            if self.disconnected:
+                self._loop.call_soon(self.lost)
+
+    def lost(self) -> None:
+        if self._leaver is not None:
+            leaver, self._leaver = self._leaver, None
+            leaver()
 
     def _start(self, status: int, headers: Any) -> None:
         self.response_started = True

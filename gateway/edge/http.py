@@ -113,6 +113,8 @@ class Http(HttpToolsProtocol):
             cycle.disconnected = cycle.disconnected or not cycle.response_complete
             cycle.message_event.set()
             cycle.pace(False)
+            if cycle.disconnected:
+                cycle.lost()
 
     def _unset_keepalive_if_required(self) -> None:
         """The timer finds out by itself that a request came."""

@@ -6,6 +6,7 @@ the home worker cannot be reached.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
@@ -32,35 +33,11 @@ class Passthrough:
         if scope["type"] == "websocket":
             await refuse_socket(receive, send)
             return
-        target = target_of(scope)
+        workers, target = self._to(scope)
         incoming = Incoming(scope, receive)
-        if target.startswith(_DIRECT):
-            name, slash, rest = target.removeprefix(_DIRECT).partition(b"/")
-            worker = self._named(unquote(name.decode("latin-1")))
-            await self._carry([worker], slash + rest or b"/", scope, incoming, send)
-        elif chosen := header(scope["headers"], b"x-gateway-worker"):
-            await self._carry([self._named(chosen)], target, scope, incoming, send)
-        else:
-            await self._carry(await self._candidates(scope["method"]), target, scope, incoming, send)
-
-    def _named(self, name: str) -> Worker:
-        worker = self._homes.named(WorkerName(name))
-        if worker is None:
-            raise NotFound(f"no worker is named {name!r}")
-        return worker
-
-    async def _candidates(self, method: str) -> list[Worker]:
-        """The home worker, then for reads the others; one that is known to be down is not tried for long."""
-        home = await self._homes.home()
-        if home is None:
-            raise NoWorker("the farm has no worker yet")
-        if method not in _READS:
-            return [home]
-        others = [worker for worker in self._homes.others() if worker.name != home.name]
-        return [*others, home] if isinstance(home.liveness, Down) else [home, *others]
-
-    async def _carry(self, workers: list[Worker], target: bytes, scope: Scope, incoming: Incoming, send: Send) -> None:
+        tried = []
         for worker in workers:
+            tried.append(worker.name)
             try:
                 await carry(self._wire, worker.url, target, scope, incoming, send)
             except WorkerRefused:
@@ -68,11 +45,42 @@ class Passthrough:
                     raise
             else:
                 return
-        raise NoWorker(_away(workers, scope["method"]))
+        raise NoWorker(_away(tried, scope["method"]))
+
+    def _to(self, scope: Scope) -> tuple[Iterable[Worker], bytes]:
+        """The workers that may answer, the first of them first, and the path and query there."""
+        target = target_of(scope)
+        if target.startswith(_DIRECT):
+            name, slash, rest = target.removeprefix(_DIRECT).partition(b"/")
+            return [self._named(unquote(name.decode("latin-1")))], slash + rest or b"/"
+        if chosen := header(scope["headers"], b"x-gateway-worker"):
+            return [self._named(chosen)], target
+        return self._candidates(scope["method"]), target
+
+    def _named(self, name: str) -> Worker:
+        worker = self._homes.named(WorkerName(name))
+        if worker is None:
+            raise NotFound(f"no worker is named {name!r}")
+        return worker
+
+    def _candidates(self, method: str) -> Iterator[Worker]:
+        """The home worker, then for reads the others; one that is known to be down is not tried for long."""
+        home = self._homes.home()
+        if home is None:
+            raise NoWorker("the farm has no worker yet")
+        if method not in _READS:
+            yield home
+            return
+        last = isinstance(home.liveness, Down)
+        if not last:
+            yield home
+        yield from (worker for worker in self._homes.others() if worker.name != home.name)
+        if last:
+            yield home
 
 
-def _away(workers: list[Worker], method: str) -> str:
-    names = ", ".join(worker.name for worker in workers)
+def _away(tried: Iterable[WorkerName], method: str) -> str:
+    names = ", ".join(tried)
     if method in _READS:
         return f"cannot be reached at the moment: {names}"
     return f"worker {names} is away, and {method} is for it alone; nothing was sent"

@@ -50,15 +50,14 @@ class Table:
         self._sockets = sockets
         self._rest = rest
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope["path"]
         if scope["type"] == "websocket":
-            await self._sockets.get(path, self._rest)(scope, receive, send)
-        elif (entry := self._exact.get(path)) is not None or (entry := self._match(path, scope)) is not None:
+            return self._sockets.get(path, self._rest)(scope, receive, send)
+        if (entry := self._exact.get(path)) is not None or (entry := self._match(path, scope)) is not None:
             scope["route"] = entry
-            await entry.app(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+            return entry.app(scope, receive, send)
+        return self._rest(scope, receive, send)
 
     def _match(self, path: str, scope: Scope) -> Entry | None:
         for entry in self._patterns:
@@ -78,11 +77,11 @@ class ByMethod:
             self._apps.setdefault("HEAD", self._apps["GET"])
         self._allow = ",".join(sorted(self._apps))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         app = self._apps.get(scope["method"])
         if app is None:
             app = PlainTextResponse("405: Method Not Allowed", 405, {"Allow": self._allow})
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
 
 def _app(endpoint: Any) -> ASGIApp:

@@ -42,7 +42,7 @@ class View:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         query = asked(scope["query_string"])
         if query.file.type == "input":
-            await _only(self._wire, await self._homes.home(), target_of(scope), scope, receive, send)
+            await _only(self._wire, self._homes.home(), target_of(scope), scope, receive, send)
             return
         place = await self._outputs.find(query.file, self._callers.of(scope))
         if place is None:

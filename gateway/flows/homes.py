@@ -19,7 +19,7 @@ class HomesOf:
         self._comfy = comfy
         self._grace = grace
 
-    async def home(self) -> Worker | None:
+    def home(self) -> Worker | None:
         return self._mirror.workers.get(self._mirror.home or WorkerName(""))
 
     def others(self) -> Sequence[Worker]:

@@ -30,7 +30,7 @@ class Farm:
     def __init__(self, *workers: Worker) -> None:
         self.workers = list(workers)
 
-    async def home(self) -> Worker | None:
+    def home(self) -> Worker | None:
         return self.workers[0] if self.workers else None
 
     def others(self) -> Sequence[Worker]:

@@ -75,3 +75,45 @@ async def test_what_a_closing_connection_still_has_to_send_is_pending() -> None:
             sock.shutdown(socket.SHUT_WR)
             await until(lambda: pending, "the app has written")
     assert pending[0] > 2**20
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+@pytest.mark.parametrize("left", ["before it is asked", "after that"])
+async def test_whoever_wants_to_know_is_told_once_that_the_client_left(requests: int, left: str) -> None:
+    """Also where another request waits behind this one, for which reading stops."""
+    told: list[str] = []
+    begun, asked = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        if left == "before it is asked":
+            assert (await receive())["type"] == "http.request"
+            assert (await receive())["type"] == "http.disconnect"
+        scope["extensions"][SINK].when_gone(lambda: told.append("gone"))
+        asked.set()
+        await until(lambda: told, "it is told")
+
+    async with serve(app, lifespan="off", log_level="critical") as url:
+        async with connection(url) as (_, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+            await writer.drain()
+            await (begun if left == "before it is asked" else asked).wait()
+        await until(lambda: told, "it is told")
+        await asyncio.sleep(0.05)
+    assert told == ["gone"]
+
+
+async def test_nobody_is_told_that_a_client_left_who_has_its_answer() -> None:
+    told: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["extensions"][SINK].when_gone(lambda: told.append("gone"))
+        await send(start(2))
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serve(app, lifespan="off") as url:
+        async with connection(url) as (reader, writer):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await read_body(reader, await read_head(reader)) == b"ok"
+        await asyncio.sleep(0.05)
+    assert told == []

@@ -37,7 +37,7 @@ def names(workers: Any) -> list[str]:
 async def test_the_home_is_the_same_up_or_not(state: str) -> None:
     async with replica(state) as here:
         homes = await farmed(here, b=Down(1.0), a=Up())
-        home = await homes.home()
+        home = homes.home()
         assert home is not None
         assert home.name == "b"
         assert names(homes.others()) == ["a"]
@@ -46,7 +46,7 @@ async def test_the_home_is_the_same_up_or_not(state: str) -> None:
 async def test_an_empty_farm_has_no_home(state: str) -> None:
     async with replica(state) as here:
         homes = await farmed(here)
-        assert (await homes.home(), homes.others(), homes.workers()) == (None, [], [])
+        assert (homes.home(), homes.others(), homes.workers()) == (None, [], [])
 
 
 async def test_others_are_those_that_answer(state: str) -> None:

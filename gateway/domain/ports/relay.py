@@ -59,7 +59,7 @@ class Wire(Protocol):
 class Homes(Protocol):
     """Which workers there are for what is passed through; liveness as last seen."""
 
-    async def home(self) -> Worker | None:
+    def home(self) -> Worker | None:
         """The home worker, up or not; None when the farm has no worker."""
         ...
 
