@@ -34,6 +34,9 @@ _COLLECTED = 50_000, 2, 50
 looked through again and again, which takes as long as a second, and nothing else is done meanwhile. And hundreds of
 requests at a time are some ten thousand objects, which go by themselves."""
 _KEEP_ALIVE = 75  # seconds, as ComfyUI's server keeps idle connections
+_PROBED = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
+"""Seconds of silence, then so many questions, so many seconds apart, until a client's machine counts as gone: who only
+waits, for an answer or for events, cannot be seen to stall."""
 
 
 class Server(uvicorn.Server):
@@ -150,6 +153,10 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     with sock:
         # Taken over by each connection; uvloop sets it itself, asyncio only where the socket's protocol is spelt out.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _PROBED.items():
+            if (option := getattr(socket, name, None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         yield sock
 
 

@@ -30,6 +30,8 @@ class Cycle(RequestResponseCycle):
     response_complete = False
     chunked_encoding: bool | None = None
     expected_content_length = 0
+    written = 0
+    """Bytes of the body that the transport was given."""
     _until_end = False
     """Whether the body has no end but that of the connection: HTTP/1.0 knows no chunks."""
     _feeder: Callable[[bool], None] | None = None
@@ -79,6 +81,10 @@ class Cycle(RequestResponseCycle):
     def pending(self) -> int:
         """Also of a connection that is being closed: until then its transport needs what it was given."""
         return self.transport.get_write_buffer_size()
+
+    def wants_more(self) -> bool:
+        """Whether it is for the client to send more of the request."""
+        return self.more_body and not self.response_complete and not self.waiting_for_100_continue
 
     def fed_by(self, pace: Callable[[bool], None] | None) -> None:
         self._feeder = pace
@@ -160,6 +166,7 @@ class Cycle(RequestResponseCycle):
             self.expected_content_length -= size
         if not size:
             return
+        self.written += len(data)
         if self._head and size < _AT_ONCE:
             data = b"".join((self._head, data))
             self._head = b""

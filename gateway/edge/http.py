@@ -23,6 +23,9 @@ SINK = "comfygw.sink"
 
 _UNSAID_AT_MOST = 2**16
 """Bytes without a whole head, or without any of a body: a head, an extension of a chunk or a trailer without end."""
+_STALLED = 120.0
+"""Seconds in which a client neither sends nor takes a byte of what is its turn: it would hold a worker's connection. A
+player that was paused asks again for the rest, by a range."""
 _PIPELINED = 16
 """Requests that wait for those before them; then no more are read, but for what came with the last of them."""
 _TRAILERS: Any = deque(maxlen=0)
@@ -49,6 +52,10 @@ class Http(HttpToolsProtocol):
     _answering: Cycle | None = None
     """Whose turn it is; `cycle` is that of the request that came last."""
     _unsaid = 0
+    _received = 0
+    _moved: object = None
+    """What had come and gone when that was looked at last, and since when it has been so."""
+    _moved_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -66,6 +73,7 @@ class Http(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unsaid += len(data)
+        self._received += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -183,15 +191,29 @@ class Http(HttpToolsProtocol):
             self._idle = self.loop.call_later(self.timeout_keep_alive, self._look)
 
     def _look(self) -> None:
-        """Close what was idle for long enough; else look again when it may have been."""
+        """Close what was idle for long enough, cut off who does not move; else look again when that may be so."""
         self._idle = None
-        if self.cycle is not None and not self.cycle.response_complete:
-            return  # the end of that response sets the timer again
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if self._is_stalled():
+            self.logger.info("%s has not moved for %g s, and is cut off", self.client, _STALLED)
+            self.transport.abort()
+            return
+        idle = self.cycle is None or (self.cycle.response_complete and not self.transport.get_write_buffer_size())
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time() if idle else self.timeout_keep_alive
         if left <= 0:
             self.timeout_keep_alive_handler()
         else:
-            self._idle = self.loop.call_later(left, self._look)
+            self._idle = self.loop.call_later(min(left, _STALLED), self._look)
+
+    def _is_stalled(self) -> bool:
+        """Whether it is the client's turn, and was it all the time since nothing moved."""
+        cycle, unsent = self._answering, self.transport.get_write_buffer_size()
+        if cycle is None or not (unsent or (cycle.wants_more() and not self.flow.read_paused)):
+            self._moved = None
+            return False
+        moved = (self._received, cycle.written - unsent)
+        if moved != self._moved:
+            self._moved, self._moved_at = moved, self.loop.time()
+        return self.loop.time() - self._moved_at >= _STALLED
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -372,3 +372,71 @@ async def test_a_connection_without_a_request_is_not_kept_for_ever() -> None:
     async with serve(echo, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
         writer.write(b"GET / HT")
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.edge.http._STALLED", 0.4)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("parts", [1, 2], ids=["the answer is over", "its end waits"])
+async def test_who_takes_nothing_of_an_answer_is_cut_off(parts: int) -> None:
+    transports: list[asyncio.Transport] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        transports.append(scope["extensions"][SINK].transport)
+        await send(start(length(32 * MIB * parts)))  # more than the kernel takes
+        for number in range(parts):
+            await send(body(b"x" * 32 * MIB, more=number + 1 < parts))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url:
+        with unread(url) as sock:
+            await until(lambda: transports and transports[0].is_closing(), "it is cut off")
+            assert await asyncio.to_thread(_drained, sock, 32 * MIB * parts) < 32 * MIB * parts
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_takes_little_at_a_time_gets_all() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(length(2**22)))
+        await send(body(b"x" * 2**22))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        head = await read_head(reader)
+        got = 0
+        while got < 2**22 - 2**20:
+            got += len(await reader.readexactly(2**18))
+            await asyncio.sleep(0.15)
+        rest = await reader.readexactly(2**22 - got)
+    assert head.status == 200
+    assert rest.count(b"x") == 2**22 - got
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_stops_in_the_middle_of_its_body_is_cut_off() -> None:
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            heard.append(message["body"].decode())
+        heard.append(message["type"])
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert (heard[0], heard[-1]) == ("half", "http.disconnect")
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("request_", [GET, b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"])
+async def test_who_waits_for_us_is_not_cut_off(request_: bytes) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(2)
+        await send(start(length(2)))
+        await send(body(b"ok"))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        writer.write(request_)
+        assert await read_body(reader, await read_head(reader)) == b"ok"
