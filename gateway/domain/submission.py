@@ -23,8 +23,8 @@ _KNOWN = frozenset({"prompt", "prompt_id", "client_id", "extra_data", "number", 
 class Submission:
     graph: dict[str, Any]
     """Node id to node, each an object with a class_type, as sent: no value is validated or converted yet."""
-    prompt_id: PromptId | None
-    """None when the client gave none: one is to be minted."""
+    prompt_id: PromptId
+    """The client's, else the one that was minted for it."""
     client_id: ClientId | None
     """Whom the events go to: the body's, else the one inside extra_data, as text; None for null and ""."""
     extra_data: dict[str, Any]
@@ -43,8 +43,11 @@ class Submission:
         return next((id for id, node in self.graph.items() if not isinstance(node.get("inputs"), dict)), None)
 
 
-def parse(body: object) -> Submission:
-    """Raises PromptRefused for what gets a reasoned 400, BrokenBody for what ComfyUI answers its bare 500 to."""
+def parse(body: object, minted: PromptId) -> Submission:
+    """`minted` is the prompt_id of a body without one.
+
+    Raises PromptRefused for what gets a reasoned 400, BrokenBody for what ComfyUI answers its bare 500 to.
+    """
     fields = _object(body)
     _check_depth(fields)
     number = _number(fields) if "number" in fields else None
@@ -54,7 +57,7 @@ def parse(body: object) -> Submission:
     extra_data = _extra_data(fields)
     return Submission(
         graph=graph,
-        prompt_id=_prompt_id(fields.get("prompt_id")),
+        prompt_id=minted if (given := fields.get("prompt_id")) is None else _prompt_id(given),
         client_id=_client_id(extra_data.get("client_id")),
         extra_data=extra_data,
         number=number,
@@ -142,9 +145,7 @@ def _extra_data(fields: Mapping[str, Any]) -> dict[str, Any]:
     return dict(extra_data)
 
 
-def _prompt_id(value: object) -> PromptId | None:
-    if value is None:
-        return None
+def _prompt_id(value: object) -> PromptId:
     text = str(value)
     _check_id("prompt_id", text)
     return PromptId(text)

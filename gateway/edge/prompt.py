@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,8 +27,8 @@ class PromptRoutes:
         self._clients = clients
 
     async def post(self, request: Request) -> Response:
-        submission = parse(await read_json(request))
-        id = new_prompt_id() if submission.prompt_id is None else submission.prompt_id
+        submission = parse(await read_json(request), new_prompt_id())
+        id = submission.prompt_id
         caller = self._callers.of(request.scope, submission.client_id)
         wanted = wishes(
             submission.extra_data,
@@ -38,7 +37,7 @@ class PromptRoutes:
         )
         self._clients.posted(id, submission.client_id)
         try:
-            reply = await self._submit(replace(submission, prompt_id=id), caller, wanted)
+            reply = await self._submit(submission, caller, wanted)
             if reply.status == 200:
                 await self._clients.counted(submission.client_id)
         except BaseException:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from gateway.domain import posting
 from gateway.domain.callers import Caller
 from gateway.domain.demand import Demand
-from gateway.domain.ids import new_prompt_id
 from gateway.domain.labels import Wishes
 from gateway.domain.learning import Learner
 from gateway.domain.placement import Placement, Work
@@ -30,8 +29,7 @@ class Reading:
 
     def prompt(self, submission: Submission, caller: Caller, wishes: Wishes) -> NewPrompt:
         extra_data, secrets = posting.split_secrets(submission.extra_data)
-        id = submission.prompt_id if submission.prompt_id is not None else new_prompt_id()
-        nodes, targets = self.catalogues.nodes, submission.targets
+        id, nodes, targets = submission.prompt_id, self.catalogues.nodes, submission.targets
         outputs = output_nodes(submission.graph, nodes)
         wanted = outputs if targets is None else [id for id in outputs if id in targets]
         work = self.weighed(work_of(submission.graph, nodes, wanted, changing=self.learner.changing, salt=id))

@@ -45,7 +45,7 @@ async def worker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 def body(graph: dict[str, Any], attempt: str = FIRST) -> bytes:
-    kept = kept_body(parse({"prompt": graph}), {"extra_pnginfo": {"workflow": {"id": "w"}}})
+    kept = kept_body(parse({"prompt": graph}, PromptId("minted")), {"extra_pnginfo": {"workflow": {"id": "w"}}})
     return body_for_worker(kept, {}, sid="sid", prompt_id=PromptId("p"), attempt=AttemptId(attempt), number=1)
 
 

@@ -37,7 +37,7 @@ objects = st.dictionaries(hostile | st.text(max_size=5), values, max_size=4)
 
 
 def submission(**body: Any) -> Submission:
-    return parse({"prompt": GRAPH, **body})
+    return parse({"prompt": GRAPH, **body}, PromptId("minted"))
 
 
 def posted(sent: Submission, secrets: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -141,9 +141,9 @@ def test_the_same_is_asked_for_by_graph_and_targets_alone() -> None:
     assert first == digest(submission(number=4, client_id="b"))
     assert first != digest(submission(partial_execution_targets=["1"]))
     assert first != digest(submission(partial_execution_targets=[]))
-    assert first != digest(parse({"prompt": {**GRAPH, "2": {"class_type": "Y"}}}))
+    assert first != digest(submission(prompt={**GRAPH, "2": {"class_type": "Y"}}))
     two = {"1": {"class_type": "X"}, "2": {"class_type": "Y"}}
-    assert digest(parse({"prompt": two})) == digest(parse({"prompt": dict(reversed(two.items()))}))
+    assert digest(submission(prompt=two)) == digest(submission(prompt=dict(reversed(two.items()))))
 
 
 @pytest.mark.parametrize("number", ["0", "-4", "2.5"])

@@ -8,10 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.errors import BrokenBody, PromptRefused
-from gateway.domain.submission import MAX_DEPTH, MAX_NODES, parse
+from gateway.domain.ids import PromptId
+from gateway.domain.submission import MAX_DEPTH, MAX_NODES, Submission
+from gateway.domain.submission import parse as parse_submission
 
 NODE = {"class_type": "X", "inputs": {}}
 GRAPH = {"1": NODE, "12": NODE}
+
+
+def parse(body: object) -> Submission:
+    return parse_submission(body, PromptId("minted"))
 
 
 def deep(levels: int) -> Any:
@@ -25,7 +31,7 @@ def test_the_least() -> None:
     found = parse({"prompt": GRAPH})
     assert found.graph == GRAPH
     assert (found.prompt_id, found.client_id, found.number, found.front, found.targets) == (
-        None,
+        "minted",
         None,
         None,
         False,
@@ -137,11 +143,11 @@ def test_a_body_of_any_depth_is_refused_without_recursion() -> None:
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
-        (123, "123"), (None, None), (True, "True"), (1.5, "1.5"), ("", ""), ("None", "None"), ("ünï", "ünï"),
+        (123, "123"), (None, "minted"), (True, "True"), (1.5, "1.5"), ("", ""), ("None", "None"), ("ünï", "ünï"),
         (["a"], "['a']"), ({}, "{}"), ("not a uuid", "not a uuid"),
     ],
 )  # fmt: skip
-def test_any_prompt_id_is_taken_as_text(sent: Any, kept: str | None) -> None:
+def test_any_prompt_id_is_taken_as_text(sent: Any, kept: str) -> None:
     assert parse({"prompt": GRAPH, "prompt_id": sent}).prompt_id == kept
 
 

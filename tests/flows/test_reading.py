@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.callers import Caller
-from gateway.domain.ids import ClientId
+from gateway.domain.ids import ClientId, PromptId
 from gateway.domain.labels import Wishes
 from gateway.domain.learning import Learner
 from gateway.domain.placement import LeastQueue, Placement
@@ -27,11 +27,14 @@ async def test_a_submission_becomes_a_prompt(state: str) -> None:
         reading = Reading(here.catalogues, Learner(), placement, lambda work: replace(work, nodes="weighed"))
         graph = {**picture(), "9": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
         body = {"prompt": graph, "client_id": "me", "front": True, "partial_execution_targets": ["3"]}
-        new = reading.prompt(parse(body), Caller(ClientId("me"), "10.0.0.1"), Wishes(frozenset({"big"}), 7))
+        new = reading.prompt(
+            parse(body, PromptId("minted")), Caller(ClientId("me"), "10.0.0.1"), Wishes(frozenset({"big"}), 7)
+        )
         assert (new.number, new.client_id, new.peer, new.priority) == ("front", "me", "10.0.0.1", 7)
         assert new.demand.requires == {"big"}
         assert new.demand.classes == {"EmptyImage", "PreviewImage"}
         assert len(new.work.parts) == 2  # what the target needs
         assert new.work.nodes == "weighed"
         for given, number in (({"number": 3}, "3.0"), ({}, "auto")):
-            assert reading.prompt(parse({"prompt": graph, **given}), Caller(None, "a"), Wishes()).number == number
+            sent = parse({"prompt": graph, **given}, PromptId("minted"))
+            assert reading.prompt(sent, Caller(None, "a"), Wishes()).number == number

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.domain import submission
 from gateway.domain.errors import BrokenBody, PromptRefused
+from gateway.domain.ids import PromptId
 from gateway.domain.validation import Invalid, validate
 from tests.domain.catalogues import RECORDINGS, recorded
 
@@ -25,7 +26,7 @@ def posts(recording: str) -> Iterator[Any]:
 
 def answer(body: Any) -> tuple[int, Any]:
     try:
-        sent = submission.parse(body)
+        sent = submission.parse(body, PromptId("minted"))
     except BrokenBody:
         return 500, None
     except PromptRefused as refused:
