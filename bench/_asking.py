@@ -6,8 +6,9 @@ import asyncio
 import json
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -83,30 +84,38 @@ async def passed() -> list[Row]:
         haproxy(static.url) as proxy,
     ):
         rows = [await rates("a small GET, 32 connections", ours, ("bare relay", relay), "/small", floor=0.8)]
-        rows += [await _many("the same, 256 connections", ours, 0.9), await _many("that of the relay", relay, None)]
-        rows += [await _many("that of nginx", web, None)] if web is not None else []
         beside = (("nginx", web, 0.07), ("haproxy", proxy, None))
         rows += [
             await rates("the same", ours, (name, server), "/small", floor=floor)
             for name, server, floor in beside
             if server is not None
         ]
+        rows += await _many([("the same, 256 connections", ours), ("that of the relay", relay), ("that of nginx", web)])
         return rows + await _big(ours, web, relay)
 
 
-async def _many(case: str, server: Server, floor: float | None) -> Row:
-    """Its rate at 256 connections beside that at 16: what many connections cost a machine, they cost every server.
+async def _many(servers: Sequence[tuple[str, Server | None]]) -> list[Row]:
+    """The rates at 256 connections beside those at 16, the first server's beside the second's, too.
 
-    In turns that are long beside what it takes to open so many.
+    In turns that are long beside what it takes to open so many. What many connections cost a machine, by its caches,
+    they cost every server; so the others stand beside ours.
     """
-    found: list[tuple[float, float]] = []
+    there = {case: server for case, server in servers if server is not None}
+    found: dict[str, list[tuple[float, float]]] = {case: [] for case in there}
     for _ in range(ROUNDS):
-        few = await asked(server, "/small", connections=16, seconds=_LONG)
-        many = await asked(server, "/small", connections=256, seconds=_LONG)
-        found.append((many.a_second, few.a_second))
-    many_, few_ = (median(each) for each in zip(*found, strict=True))
-    ratio = median(many / few for many, few in found)
-    return Row(case, "requests/s", many_, few_, "at 16", ratio, floor)
+        for case, server in there.items():
+            at_16 = await asked(server, "/small", connections=16, seconds=_LONG)
+            at_256 = await asked(server, "/small", connections=256, seconds=_LONG)
+            found[case].append((at_256.a_second, at_16.a_second))
+    kept = {case: [many / few for many, few in rounds] for case, rounds in found.items()}
+    rows = []
+    for case, rounds in found.items():
+        many, few = (median(each) for each in zip(*rounds, strict=True))
+        rows.append(Row(case, "requests/s", many, few, "at 16", median(kept[case]), None))
+    ours, relay, *_ = kept.values()
+    beside = median(mine / other for mine, other in zip(ours, relay, strict=True))
+    share = Row("what is left of it at 256", "%", 100 * median(ours), 100 * median(relay), "bare relay", beside, 0.9)
+    return [replace(rows[0], floor=0.9), *rows[1:], share]
 
 
 async def _big(ours: Server, web: Server | None, relay: Server) -> list[Row]:

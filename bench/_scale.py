@@ -82,7 +82,7 @@ async def _fill(state: str, catalogue: bytes) -> None:
 
 
 def _new(seconds: float, nodes: Any) -> Any:
-    submission = read_body({"prompt": sleeping(seconds)})
+    submission = read_body({"prompt": sleeping(seconds)}, new_prompt_id())
     demand, outputs = read(submission.graph, nodes), output_nodes(submission.graph, nodes)
     digest, body = posting.digest(submission), posting.kept_body(submission, {})
 
