@@ -29,13 +29,25 @@ def follow(whole: Farm, client: Client, *, flags: bool = False) -> Any:
 def stalled(whole: Farm, client_id: str) -> Any:
     """A client that asks for its socket, and never reads."""
     port = int(whole.urls[0].rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as client:
+    with small() as client:
+        client.connect(("127.0.0.1", port))
         client.sendall(
             f"GET /ws?clientId={client_id} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         yield client
+
+
+def small() -> socket.socket:
+    """One that takes little that nobody reads; the kernel would let it grow to what is to be too much here."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    return sock
+
+
+def reading_late() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=lambda _: small()))
 
 
 def open_sockets() -> int:
@@ -81,7 +93,7 @@ async def echo(worker: Scripted, attempt: str, ear: Ear) -> float:
 
 async def test_one_that_reads_too_late_is_told_why(whole: Farm, behind: Scripted) -> None:
     client = whole.client()
-    async with aiohttp.ClientSession() as http:
+    async with reading_late() as http:
         url = f"{whole.urls[0]}/ws?clientId={client.client_id}"
         async with http.ws_connect(url, max_msg_size=0) as late:
             await client.submit(picture())
@@ -96,7 +108,7 @@ async def test_one_that_reads_too_late_is_told_why(whole: Farm, behind: Scripted
 
 async def test_previews_are_left_out_for_one_who_is_behind_and_results_never(whole: Farm, behind: Scripted) -> None:
     client = whole.client()
-    async with aiohttp.ClientSession() as http, follow(whole, client, flags=True) as prompt_reader:
+    async with reading_late() as http, follow(whole, client, flags=True) as prompt_reader:
         url = f"{whole.urls[0]}/ws?clientId={client.client_id}"
         async with http.ws_connect(url, max_msg_size=0) as late:
             await late.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
