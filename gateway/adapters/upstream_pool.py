@@ -111,8 +111,8 @@ class Pool:
             self._next(peer)  # if it was our turn and we did not come
 
     def _next(self, peer: Peer) -> None:
-        """Wake the one that waits longest, if there is a connection for it."""
-        while peer.waiting and (peer.idle or peer.count < self._per_worker):
+        """Wake the one that waits longest, if there is a connection for it; who waits no more is forgotten."""
+        while peer.waiting and (peer.waiting[0].done() or peer.idle or peer.count < self._per_worker):
             waiter = peer.waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)

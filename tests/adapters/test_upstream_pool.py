@@ -88,6 +88,19 @@ async def test_who_stops_waiting_is_not_served(narrow: Pool) -> None:
         assert not there.waiting
 
 
+async def test_who_stops_waiting_is_forgotten_though_there_is_no_room(narrow: Pool) -> None:
+    async with worker(answering(OK)) as url:
+        there = narrow.peer(url)
+        await narrow.take(there)
+        waiting = [asyncio.create_task(narrow.take(there)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[1].cancel()
+        with pytest.raises(WorkerRefused, match="too many"):
+            await waiting[0]
+        await asyncio.wait(waiting)
+        assert not there.waiting
+
+
 async def test_what_the_worker_closes_is_kept_no_longer(narrow: Pool) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
