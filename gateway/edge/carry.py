@@ -20,8 +20,9 @@ from gateway.edge.headers import has_body
 from gateway.edge.http import SINK
 
 _QUICK = 0.25
-"""Seconds; what is answered within them is not worth a task that watches the client. A busy gateway takes tens of
-milliseconds for each of many requests at once: a task for each of them would be more work just then."""
+"""Seconds. What is to be changed somewhere is so long on its way though the client left: its page may have been closed.
+And what is answered within them is not worth a task that watches the client, where no server does."""
+_READS = frozenset({"GET", "HEAD"})
 
 
 class ClientGone(GatewayError):
@@ -33,6 +34,7 @@ class Incoming:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
+        self.reads = scope["method"] in _READS
         self.sink: Cycle | None = scope.get("extensions", {}).get(SINK)
         self._ended: asyncio.Event | None = None
         self.touched = False
@@ -69,8 +71,8 @@ class Until:
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
-        self._sink = incoming.sink if incoming.body is None else None
-        """Which tells that by itself; a body's reader sees it first."""
+        self._sink = incoming.sink
+        """Which tells that by itself."""
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._over = False
@@ -79,9 +81,12 @@ class Until:
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
         if self._sink is not None:
-            self._sink.when_gone(self._cancel)
+            self._sink.when_gone(self._cancel if self._incoming.reads else self._cancel_soon)
         else:
             self._timer = asyncio.get_running_loop().call_later(_QUICK, self._start)
+
+    def _cancel_soon(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_QUICK, self._cancel)
 
     def _start(self) -> None:
         self._watch = asyncio.create_task(self._incoming.left(), name="client leaves")

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.domain.ports.relay import Answer
 from gateway.edge.passthrough import Passthrough
 from tests.edge.farm import Farm, down, gateway, told, up
+from tests.servers import until
 from tests.wire import Handler, Head, answering, connection, exchange, nobody, read_head, worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
@@ -193,6 +195,40 @@ async def test_a_client_that_leaves_closes_the_workers_connection(sent: bytes) -
             if sent:
                 await read_head(reader)
         await asyncio.wait_for(hung_up.wait(), 5)
+
+
+@pytest.mark.parametrize("method", ["DELETE", "POST"])
+async def test_what_is_to_be_changed_is_told_the_worker_though_the_client_left_at_once(method: str) -> None:
+    """As from a page that is being closed: one ComfyUI does it."""
+    seen: list[Head] = []
+    async with before(says("a", seen)) as url:
+        async with connection(url) as (_, writer):
+            writer.write(request(f"{method} /userdata/x"))
+            await writer.drain()
+        await until(lambda: seen, "the worker is told")
+
+
+async def test_a_client_that_leaves_is_seen_though_nobody_takes_its_body() -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    class Stuck:
+        @asynccontextmanager
+        async def open(self, *_: object) -> AsyncIterator[Answer]:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+                yield Answer(200, [], 0, nothing())
+            finally:
+                left.set()
+
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
+    async with gateway(lambda _: Passthrough(Stuck(), Farm(up("a", "http://a")))) as url:
+        async with connection(url) as (_, writer):
+            writer.write(request("POST /x", "Content-Length: 9", body=b"half"))
+            await asked.wait()
+        await asyncio.wait_for(left.wait(), 5)
 
 
 @pytest.mark.parametrize(
