@@ -7,6 +7,9 @@ of its body are written at once, and a body can be handed over without a message
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from asyncio import TimerHandle
 from collections import deque
 from typing import Any
@@ -157,8 +160,9 @@ class Http(HttpToolsProtocol):
             self._answering = cycle
             self._start_asgi_task(cycle, app)
         else:
-            self.flow.pause_reading()
             self.pipeline.appendleft((cycle, app))
+            if len(self.pipeline) >= _PIPELINED:
+                self.flow.pause_reading()  # not before: that the client leaves would not be seen
 
     def on_body(self, body: bytes) -> None:
         self._unsaid = 0
@@ -197,8 +201,10 @@ class Http(HttpToolsProtocol):
             self.logger.info("%s has not moved for %g s, and is cut off", self.client, _STALLED)
             self.transport.abort()
             return
-        idle = self.cycle is None or (self.cycle.response_complete and not self.transport.get_write_buffer_size())
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time() if idle else self.timeout_keep_alive
+        now = self.loop.time()
+        if self.cycle is not None and not (self.cycle.response_complete and not self.transport.get_write_buffer_size()):
+            self._idle_since = now
+        left = self._idle_since + self.timeout_keep_alive - now
         if left <= 0:
             self.timeout_keep_alive_handler()
         else:
@@ -206,11 +212,11 @@ class Http(HttpToolsProtocol):
 
     def _is_stalled(self) -> bool:
         """Whether it is the client's turn, and was it all the time since nothing moved."""
-        cycle, unsent = self._answering, self.transport.get_write_buffer_size()
-        if cycle is None or not (unsent or (cycle.wants_more() and not self.flow.read_paused)):
+        cycle, untaken = self._answering, _untaken(self.transport)
+        if cycle is None or not (untaken or (cycle.wants_more() and not self.flow.read_paused)):
             self._moved = None
             return False
-        moved = (self._received, cycle.written - unsent)
+        moved = (self._received, cycle.written - untaken)
         if moved != self._moved:
             self._moved, self._moved_at = moved, self.loop.time()
         return self.loop.time() - self._moved_at >= _STALLED
@@ -224,6 +230,17 @@ class Http(HttpToolsProtocol):
         super().resume_writing()
         if self._answering is not None:
             self._answering.pace(False)
+
+
+def _untaken(transport: asyncio.Transport) -> int:
+    """Bytes that the client's machine has not acknowledged. The kernel asks for more only when much of its own buffer,
+    which is megabytes, has gone: a slow client takes minutes for that."""
+    unsent = transport.get_write_buffer_size()
+    try:
+        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # it is closed
+        return unsent
+    return unsent + int.from_bytes(queued, sys.byteorder)
 
 
 def _parts(url: bytes) -> tuple[bytes, bytes]:

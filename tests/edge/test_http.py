@@ -12,7 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.edge.cycle import Cycle
-from gateway.edge.http import SINK
+from gateway.edge.http import SINK, Http
 from tests.servers import serve, until
 from tests.wire import ON_BOTH_LOOPS, connection, exchange, read_body, read_head
 
@@ -412,6 +412,58 @@ async def test_who_takes_little_at_a_time_gets_all() -> None:
         rest = await reader.readexactly(2**22 - got)
     assert head.status == 200
     assert rest.count(b"x") == 2**22 - got
+
+
+async def test_what_the_kernel_holds_is_not_taken_yet_and_moves_a_little_at_a_time() -> None:
+    """It asks for more only when a third of its megabytes has gone: minutes, for a slow client."""
+    protocols: list[Http] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        protocols.append(scope["extensions"][SINK].transport.get_protocol())
+        await send(start(length(32 * MIB)))
+        await send(body(b"x" * 32 * MIB))
+
+    def looked(http: Http) -> object:
+        assert not http._is_stalled()
+        return http._moved
+
+    async with serve(app, lifespan="off") as url:
+        parts = urlsplit(url)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
+            sock.connect((parts.hostname, parts.port))
+            sock.sendall(GET)
+            (http,) = await until(lambda: protocols, "it is asked")
+            await until(lambda: http.cycle.response_complete, "all is written")
+            before = None
+            while (seen := looked(http)) != before:  # until all is full
+                before = seen
+                await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(_drained, sock, 2**14) >= 2**14
+            await until(lambda: looked(http) != before, "that is seen")
+            http.transport.abort()
+
+
+async def test_a_connection_is_idle_once_its_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not since it was written: the next request would find it closed."""
+    protocols: list[Http] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        protocols.append(scope["extensions"][SINK].transport.get_protocol())
+        await send(start(length(32 * MIB)))
+        await send(body(b"x" * 32 * MIB))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url:
+        with unread(url) as sock:
+            (http,) = await until(lambda: protocols, "it is asked")
+            await until(lambda: http.cycle.response_complete, "all is written")
+            http._idle_since -= 1000
+            http._idle.cancel()
+            http._look()
+            assert await asyncio.to_thread(_drained, sock, 32 * MIB) >= 32 * MIB
+            http._idle.cancel()
+            http._look()
+            assert not http.transport.is_closing()
 
 
 @pytest.mark.usefixtures("impatient")
