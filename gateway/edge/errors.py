@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,6 +56,8 @@ class Telling:
             if said.response_started:
                 raise
             await on_gateway_error(error)(scope, receive, send)
+        except ClientDisconnect:
+            return  # in the middle of its body: no error of ours, and nobody to answer
         except Exception:
             if not said.response_started and scope["type"] == "http":
                 await trouble()(scope, receive, send)

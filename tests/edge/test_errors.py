@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.domain import errors
@@ -126,3 +127,8 @@ async def test_what_nobody_foresaw_is_answered_and_goes_on_to_the_log() -> None:
     error = ValueError("surprise")
     start, _, raised = await _told(error, begun=False)
     assert (start["status"], raised["error"]) == (500, error)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_left_within_its_body_is_no_error() -> None:
+    assert await _told(ClientDisconnect(), begun=False) == []
