@@ -14,7 +14,7 @@ from types import TracebackType
 from starlette.types import Receive, Scope, Send
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.ports.relay import Answer, Sink, Wire
+from gateway.domain.ports.relay import Answer, Wire
 from gateway.edge.cycle import Cycle
 from gateway.edge.headers import has_body
 from gateway.edge.http import SINK
@@ -126,7 +126,7 @@ async def carry(wire: Wire, url: str, target: bytes, scope: Scope, incoming: Inc
         await _answer(answer, incoming.sink, send)
 
 
-async def _answer(answer: Answer, sink: Sink | None, send: Send) -> None:
+async def _answer(answer: Answer, sink: Cycle | None, send: Send) -> None:
     """By way of the sink where there is one: nothing that stands between looks at a body."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     try:
@@ -140,6 +140,8 @@ async def _answer(answer: Answer, sink: Sink | None, send: Send) -> None:
                 if left == 0:
                     return
     except GatewayError:
+        if sink is not None:
+            sink.broke_off()
         return
     await send({"type": "http.response.body", "body": b""})
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +110,11 @@ class Cycle(RequestResponseCycle):
             leaver, self._leaver = self._leaver, None
             leaver()
 
+    def broke_off(self) -> None:
+        """The rest of the body will not come: where the connection's end would be its end, it ends as an error does."""
+        if self._until_end:
+            reset_at_end(self.transport)
+
     def _start(self, status: int, headers: Any) -> None:
         self.response_started = True
         if self.waiting_for_100_continue:
@@ -187,3 +194,11 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+def reset_at_end(transport: asyncio.Transport) -> None:
+    """What the kernel still has for the client goes with the connection, whose end is no regular one: it would keep
+    megabytes for one who does not take them, and half an answer may look whole."""
+    sock = transport.get_extra_info("socket")
+    if sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

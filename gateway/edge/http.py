@@ -19,7 +19,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl, service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.edge.cycle import Cycle
+from gateway.edge.cycle import Cycle, reset_at_end
 
 SINK = "comfygw.sink"
 """The name of the ASGI extension that is the Sink of this request's body; there after `http.response.start`."""
@@ -199,6 +199,7 @@ class Http(HttpToolsProtocol):
         self._idle = None
         if self._is_stalled():
             self.logger.info("%s has not moved for %g s, and is cut off", self.client, _STALLED)
+            reset_at_end(self.transport)
             self.transport.abort()
             return
         now = self.loop.time()

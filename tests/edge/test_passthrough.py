@@ -250,6 +250,20 @@ async def test_a_worker_that_dies_in_the_middle_cuts_the_client_off(framing: byt
         assert rest == b"4\r\nhalf\r\n"
 
 
+async def test_half_an_answer_without_a_length_does_not_end_as_a_whole_one() -> None:
+    """For whoever speaks HTTP/1.0, as nginx does to what is behind it, its end is that of the connection."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await writer.drain()
+
+    async with before(handler) as url, connection(url) as (reader, writer):
+        writer.write(b"GET /file HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+
+
 async def test_bytes_reach_the_client_before_the_worker_has_finished() -> None:
     finish = asyncio.Event()
 
