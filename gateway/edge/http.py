@@ -214,10 +214,11 @@ class Http(HttpToolsProtocol):
     def _is_stalled(self) -> bool:
         """Whether it is the client's turn, and was it all the time since nothing moved."""
         cycle, untaken = self._answering, _untaken(self.transport)
-        if cycle is None or not (untaken or (cycle.wants_more() and not self.flow.read_paused)):
+        wanted = cycle is not None and cycle.wants_more() and not self.flow.read_paused
+        if cycle is None or not (untaken or wanted):
             self._moved = None
             return False
-        moved = (self._received, cycle.written - untaken)
+        moved = (wanted and self._received, cycle.written - untaken)  # another request is no reason to wait
         if moved != self._moved:
             self._moved, self._moved_at = moved, self.loop.time()
         return self.loop.time() - self._moved_at >= _STALLED

@@ -398,6 +398,25 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(parts: int) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_asking_for_more_is_not_taking() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(length(64 * MIB)))
+        await send(body(b"x" * 64 * MIB))
+
+    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET + b"POST /next HTTP/1.1\r\n")
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            writer.write(b"a: b\r\n")
+            with contextlib.suppress(ConnectionError):
+                await writer.drain()
+            if writer.is_closing():
+                break
+        assert writer.is_closing()
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_who_takes_little_at_a_time_gets_all() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(length(2**22)))
