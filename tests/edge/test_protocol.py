@@ -191,3 +191,15 @@ def test_no_small_answer_waits_for_an_acknowledgement() -> None:
         sock.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_clients_machine_that_is_gone_is_found_out() -> None:
+    """Within minutes, though nothing is to be sent; by itself the kernel would not ask, or only after two hours."""
+    with (
+        listening("127.0.0.1", 0) as sock,
+        socket.create_connection(sock.getsockname()),
+        sock.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if idle := getattr(socket, "TCP_KEEPIDLE", None):
+            assert 0 < accepted.getsockopt(socket.IPPROTO_TCP, idle) <= 120
