@@ -16,7 +16,7 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from gateway.adapters.upstream import Connection
-from gateway.adapters.upstream_pool import Peer, Pool
+from gateway.adapters.upstream_pool import Peer, Pool, probed
 from gateway.domain.addresses import masked
 from gateway.domain.errors import BadRequest, WorkerRefused, WorkerSilent
 from gateway.domain.ports.relay import Answer, Headers
@@ -57,7 +57,7 @@ def new_session(*, per_worker: int = 256, connect_timeout: float = 3.0) -> aioht
     and waiting for one of the `per_worker` connections, ends after `connect_timeout` seconds each.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=per_worker),
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=per_worker, socket_factory=probed),
         timeout=aiohttp.ClientTimeout(total=None, connect=2 * connect_timeout, sock_connect=connect_timeout),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +11,7 @@ from gateway.adapters.relay import Relay, new_session
 from gateway.domain.errors import BadRequest, WorkerRefused, WorkerSilent
 from gateway.domain.ports.relay import Answer
 from tests.servers import until
-from tests.wire import Head, answering, nobody, read_body, read_chunk, read_head, worker
+from tests.wire import ON_BOTH_LOOPS, Head, answering, nobody, read_body, read_chunk, read_head, worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
@@ -260,6 +262,18 @@ async def test_leaving_hangs_up_at_once(relay: Relay) -> None:
         async with relay.open(url, "GET", b"/", []) as answer:
             assert await anext(answer.chunks) == b"first"
         await asyncio.wait_for(hung_up.wait(), 5)
+
+
+@ON_BOTH_LOOPS
+async def test_the_machine_that_took_a_body_is_asked_whether_it_is_there(relay: Relay) -> None:
+    half = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok"
+    async with worker(answering(half)) as url, relay.open(url, "POST", b"/", [(b"content-length", b"1")], given(b"x")):
+        (connection,) = relay._session.connector._acquired  # type: ignore[union-attr]
+        sock = connection.transport.get_extra_info("socket")  # type: ignore[union-attr]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if sys.platform == "linux":
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+            assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), "it may leave a body lying"
 
 
 async def test_a_body_that_fails_is_cut_off_and_says_why(relay: Relay) -> None:
