@@ -95,7 +95,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def release(self) -> bool:
         """Whether another request may be sent; else it is closed at once."""
-        self._waiter, self._asked = None, False
+        self._waiter = None
+        self._asked = False
         if self._complete and self._keeps and not self._closed:
             self._pace(False)
             return True

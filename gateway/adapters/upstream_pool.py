@@ -7,13 +7,13 @@ import socket
 import ssl
 from base64 import b64encode
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiohttp import AddrInfoType
 
+from gateway.adapters.keepalive import ask_after
 from gateway.adapters.pouring import Buffer
 from gateway.adapters.upstream import Connection
 from gateway.domain.addresses import masked
@@ -23,7 +23,7 @@ _IDLE = 15.0
 """Seconds that an unused connection is kept; aiohttp's server, which ComfyUI's is, keeps it for longer."""
 _PROBED = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """An answer may take as long as it likes, but not from a machine that is gone. After seconds of silence, then every so
-many, it is asked whether it is there, so often at most. Where a system has no such option, it goes without."""
+many, it is asked whether it is there, so often at most."""
 _UNACKNOWLEDGED = {"TCP_USER_TIMEOUT": 30_000}
 """Milliseconds until what was sent counts as lost; the kernel would try for a quarter of an hour. Not for bodies, which
 a worker may leave lying for longer, as it loads a model."""
@@ -156,7 +156,7 @@ class Pool:
             lambda: Connection(self._buffer, lost), peer.host, peer.port, **options
         )
         self._open.add(connection)
-        _probe(transport.get_extra_info("socket"), _PROBED | _UNACKNOWLEDGED)
+        ask_after(transport.get_extra_info("socket"), _PROBED | _UNACKNOWLEDGED)
         return connection
 
     def _sweep_later(self) -> None:
@@ -181,12 +181,5 @@ def probed(address: AddrInfoType) -> socket.socket:
     """A socket for aiohttp to connect."""
     family, kind, protocol, *_ = address
     sock = socket.socket(family, kind, protocol)
-    _probe(sock, _PROBED)
+    ask_after(sock, _PROBED)
     return sock
-
-
-def _probe(sock: socket.socket, options: Mapping[str, int]) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in options.items():
-        if (option := getattr(socket, name, None)) is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)

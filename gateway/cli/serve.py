@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 import uvicorn
 from uvicorn.loops.auto import auto_loop_factory
 
+from gateway.adapters.keepalive import ask_after
 from gateway.adapters.private_state import private_state
 from gateway.app import build
 from gateway.cli.banner import banner, reachable
@@ -153,10 +154,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
     with sock:
         # Taken over by each connection; uvloop sets it itself, asyncio only where the socket's protocol is spelt out.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _PROBED.items():
-            if (option := getattr(socket, name, None)) is not None:
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        ask_after(sock, _PROBED)
         yield sock
 
 

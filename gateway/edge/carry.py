@@ -22,7 +22,8 @@ from gateway.edge.http import SINK
 _QUICK = 0.25
 """Seconds. What is to be changed somewhere is so long on its way though the client left: its page may have been closed.
 And what is answered within them is not worth a task that watches the client, where no server does."""
-_READS = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
+"""Methods that change nothing."""
 
 
 class ClientGone(GatewayError):
@@ -34,18 +35,15 @@ class Incoming:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
-        self.reads = scope["method"] in _READS
+        self.reads = scope["method"] in READS
         self.sink: Cycle | None = scope.get("extensions", {}).get(SINK)
-        self._ended: asyncio.Event | None = None
         self.touched = False
         """Whether any of the body was taken, so that it cannot be sent to another worker."""
-        self.body: AsyncIterator[bytes] | None = self._body() if has_body(scope["headers"]) else None
-        if self.body is not None:
-            self._ended = asyncio.Event()
+        self._ended = asyncio.Event() if has_body(scope["headers"]) else None
+        self.body = self._body(self._ended) if self._ended is not None else None
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _body(self, ended: asyncio.Event) -> AsyncIterator[bytes]:
         self.touched = True
-        assert self._ended is not None
         try:
             while True:
                 message = await self._receive()
@@ -56,7 +54,7 @@ class Incoming:
                 if not message.get("more_body", False):
                     return
         finally:
-            self._ended.set()
+            ended.set()
 
     async def left(self) -> None:
         """Returns when the client is gone; while the body is being read, its reader sees that first."""

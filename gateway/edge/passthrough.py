@@ -15,11 +15,10 @@ from gateway.domain.errors import NotFound, NoWorker, WorkerRefused
 from gateway.domain.ids import WorkerName
 from gateway.domain.ports.relay import Homes, Wire
 from gateway.domain.workers import Down, Worker
-from gateway.edge.carry import Incoming, carry, target_of
+from gateway.edge.carry import READS, Incoming, carry, target_of
 from gateway.edge.headers import header
 
 _DIRECT = b"/gateway/workers/"
-_READS = frozenset({"GET", "HEAD"})
 
 
 class Passthrough:
@@ -68,7 +67,7 @@ class Passthrough:
         home = self._homes.home()
         if home is None:
             raise NoWorker("the farm has no worker yet")
-        if method not in _READS:
+        if method not in READS:
             yield home
             return
         last = isinstance(home.liveness, Down)
@@ -81,7 +80,7 @@ class Passthrough:
 
 def _away(tried: Iterable[WorkerName], method: str) -> str:
     names = ", ".join(tried)
-    if method in _READS:
+    if method in READS:
         return f"cannot be reached at the moment: {names}"
     return f"worker {names} is away, and {method} is for it alone; nothing was sent"
 

@@ -73,7 +73,7 @@ async def test_what_a_closing_connection_still_has_to_send_is_pending() -> None:
     async with serve(app, lifespan="off", log_level="critical") as url:
         parts = urlsplit(url)
         with socket.create_connection((parts.hostname or "", parts.port or 0)) as sock:
-            sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            sock.sendall(GET)
             await leaving.wait()
             sock.shutdown(socket.SHUT_WR)
             await until(lambda: pending, "the app has written")

@@ -374,6 +374,18 @@ async def test_a_connection_without_a_request_is_not_kept_for_ever() -> None:
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
+def large(size: int, protocols: list[Http] | None = None) -> ASGIApp:
+    """Writes all of it at once; `protocols` are of the connections that asked."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if protocols is not None:
+            protocols.append(scope["extensions"][SINK].transport.get_protocol())
+        await send(start(length(size)))
+        await send(body(b"x" * size))
+
+    return app
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.edge.http._STALLED", 0.4)
@@ -399,11 +411,7 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(parts: int) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_asking_for_more_is_not_taking() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(length(64 * MIB)))
-        await send(body(b"x" * 64 * MIB))
-
-    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+    async with serve(large(64 * MIB), lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(GET + b"POST /next HTTP/1.1\r\n")
         for _ in range(100):
@@ -418,11 +426,7 @@ async def test_asking_for_more_is_not_taking() -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_who_takes_little_at_a_time_gets_all() -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(length(2**22)))
-        await send(body(b"x" * 2**22))
-
-    async with serve(app, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+    async with serve(large(2**22), lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
         writer.write(GET)
         head = await read_head(reader)
         got = 0
@@ -438,16 +442,11 @@ async def test_what_the_kernel_holds_is_not_taken_yet_and_moves_a_little_at_a_ti
     """It asks for more only when a third of its megabytes has gone: minutes, for a slow client."""
     protocols: list[Http] = []
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        protocols.append(scope["extensions"][SINK].transport.get_protocol())
-        await send(start(length(32 * MIB)))
-        await send(body(b"x" * 32 * MIB))
-
     def looked(http: Http) -> object:
         assert not http._is_stalled()
         return http._moved
 
-    async with serve(app, lifespan="off") as url:
+    async with serve(large(32 * MIB, protocols), lifespan="off") as url:
         parts = urlsplit(url)
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**14)
@@ -467,13 +466,7 @@ async def test_what_the_kernel_holds_is_not_taken_yet_and_moves_a_little_at_a_ti
 async def test_a_connection_is_idle_once_its_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not since it was written: the next request would find it closed."""
     protocols: list[Http] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        protocols.append(scope["extensions"][SINK].transport.get_protocol())
-        await send(start(length(32 * MIB)))
-        await send(body(b"x" * 32 * MIB))
-
-    async with serve(app, lifespan="off", timeout_keep_alive=1) as url:
+    async with serve(large(32 * MIB, protocols), lifespan="off", timeout_keep_alive=1) as url:
         with unread(url) as sock:
             (http,) = await until(lambda: protocols, "it is asked")
             await until(lambda: http.cycle.response_complete, "all is written")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -183,23 +183,26 @@ async def test_one_that_has_gone_is_written_to_no_more(flood: Flood, url: str) -
     await until(lambda: not tasks(), "nothing is left of it", timeout=15)
 
 
-def test_no_small_answer_waits_for_an_acknowledgement() -> None:
-    """Head and body are two writes: with Nagle's algorithm the second waits for up to 40 ms."""
+@contextmanager
+def accepted_socket() -> Iterator[socket.socket]:
+    """What we have of a client that has connected."""
     with (
         listening("127.0.0.1", 0) as sock,
         socket.create_connection(sock.getsockname()),
         sock.accept()[0] as accepted,
     ):
+        yield accepted
+
+
+def test_no_small_answer_waits_for_an_acknowledgement() -> None:
+    """Head and body are two writes: with Nagle's algorithm the second waits for up to 40 ms."""
+    with accepted_socket() as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_clients_machine_that_is_gone_is_found_out() -> None:
     """Within minutes, though nothing is to be sent; by itself the kernel would not ask, or only after two hours."""
-    with (
-        listening("127.0.0.1", 0) as sock,
-        socket.create_connection(sock.getsockname()),
-        sock.accept()[0] as accepted,
-    ):
+    with accepted_socket() as accepted:
         assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if idle := getattr(socket, "TCP_KEEPIDLE", None):
             assert 0 < accepted.getsockopt(socket.IPPROTO_TCP, idle) <= 120
