@@ -110,6 +110,8 @@ class Scripted:
         """Put over the records of what ends from now on."""
         self.deaf = False
         """Its socket says nothing."""
+        self.handshake = 0.0
+        """Seconds in which it answers who asks for a socket."""
         self._heard = asyncio.Event()  # cleared while it is silent
         self._heard.set()
         self.requests: Counter[str] = Counter()
@@ -179,6 +181,11 @@ class Scripted:
         for socket in self._sockets.values():
             if socket._req is not None and socket._req.transport is not None:
                 socket._req.transport.abort()
+
+    def is_heard(self, id: str) -> bool:
+        """Whether anybody listens under the client_id that this prompt came with."""
+        item = self.running.get(id) or self.pending.get(id) or self.history[id]["prompt"]
+        return item[3].get("client_id") in self._sockets
 
     @property
     def connected(self) -> int:
@@ -291,6 +298,7 @@ class Scripted:
         return web.json_response(self.nodes)
 
     async def _ws(self, request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(self.handshake)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         sid = request.query["clientId"]

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 _PING_EVERY = 20.0
 _RETRY = 1.0
 _HANDSHAKE = 10.0
+_JOINING = 2.0
 _CLOSING = 1.0
 _LINGER = 5.0
 """Seconds in which prompts may still be posted under a client_id whose connection is gone."""
@@ -58,8 +59,17 @@ class Listener:
         self._hearing = hearing
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._ears: list[Counter[str | bytes]] = []
+        self._hurry = asyncio.Event()
+        self._there = asyncio.Event()  # set while `sid` is
         self.followers: set[asyncio.Task[None]] = set()
         self.sid = ""
+
+    async def joined(self) -> str:
+        self._hurry.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_JOINING):
+                await self._there.wait()
+        return self.sid
 
     async def renew(self) -> None:
         """This connection is deaf: make another one."""
@@ -69,17 +79,24 @@ class Listener:
     async def run(self) -> None:
         while not _cancelled():
             sid, began = uuid.uuid4().hex, time.monotonic()
+            self._hurry.clear()  # what is asked for from now on, this attempt may come too early for
             with suppress(*_BROKEN):
                 await self._connection(sid, main=True)
             was_there = bool(self.sid)
             self.sid = ""
+            self._there.clear()
             self._hearing.lost()
             if was_there:
                 task = asyncio.create_task(self.follow(sid), name=f"listen {self._url} as before")
                 self.followers.add(task)
                 task.add_done_callback(self.followers.discard)
             if not was_there or time.monotonic() - began < _RETRY:
-                await asyncio.sleep(_RETRY * random.uniform(0.5, 1.5))
+                await self._rest()
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_RETRY * random.uniform(0.5, 1.5)):
+                await self._hurry.wait()
 
     async def follow(self, sid: str) -> None:
         """Hear the rest of what was posted under a client_id whose connection is gone."""
@@ -95,6 +112,7 @@ class Listener:
             await socket.send_str(_FLAGS)
             if main:
                 self._socket, self.sid = socket, sid
+                self._there.set()
                 self._hearing.connected()
             with self._listening() as ear:
                 async for message in socket:

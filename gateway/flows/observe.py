@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +31,10 @@ class Rhythm:
     in_doubt: float = 1.0  # while it is not known to be up
 
 
+async def _unheard() -> str:
+    return ""
+
+
 @dataclass(slots=True)
 class Observer:
     """The looks at one worker. `look` is called often and does what is due."""
@@ -41,6 +45,8 @@ class Observer:
     rhythm: Rhythm
     ours: Callable[[], int]  # how many of our prompts are on it
     clock: Callable[[], float] = time.monotonic
+    joined: Callable[[], Awaitable[str]] = _unheard
+    """Waits a moment for the worker's event socket; returns the client_id that it is heard under."""
     polls: int = 0
     """How often its queue was read."""
     _due: dict[str, float] = field(default_factory=dict)
@@ -55,6 +61,8 @@ class Observer:
             worker = await self._stats(worker)
         if worker.answers and self._catalogue_is_due(worker):
             worker = await self._catalogue(worker)
+        if worker.answers and not worker.sid and not (self._published and self._published.answers):
+            worker = replace(worker, sid=await self.joined())  # else its first prompt would run unheard
         due = self._is_due("publish", _PUBLISH_EVERY)
         if due or self._published is None or _told(worker) != _told(self._published):
             await self.farm.publish(worker)

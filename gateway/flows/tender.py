@@ -72,6 +72,7 @@ class Tender:
     async def run(self) -> None:
         worker = self._mirror.workers[self._name]
         async with self._events.listen(worker.url, self._relay, worker.sid) as listening, asyncio.TaskGroup() as group:
+            self._observer.joined = listening.joined
             relaying = group.create_task(self._relay.run(), name=f"relay {self._name}")
             looking = group.create_task(self._look_at_disk(), name=f"disk {self._name}")
             while self._name in self._mirror.workers and not cancelled():

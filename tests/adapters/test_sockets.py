@@ -154,6 +154,27 @@ async def test_a_worker_that_is_away_is_waited_for_in_silence(session: aiohttp.C
     assert (ear.came, ear.raws) == (0, [])
 
 
+async def test_one_that_is_known_to_answer_is_connected_to_at_once(
+    session: aiohttp.ClientSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.adapters.sockets._RETRY", 1000.0)
+    url, ear = nobody(), Ear()
+    async with listening(session, url, ear, wait=False) as listener:
+        await until(lambda: ear.went, "it was tried in vain")
+        async with running(EmulatorSettings(directory=tmp_path), port=int(url.rpartition(":")[2])):
+            assert await listener.joined() == listener.sid != ""
+            assert await listener.joined() == listener.sid
+    assert ear.came == 1
+
+
+async def test_nobody_waits_for_long_for_one_that_cannot_be_connected_to(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.adapters.sockets._JOINING", 0.2)
+    async with listening(session, nobody(), Ear(), wait=False) as listener:
+        assert await asyncio.wait_for(listener.joined(), 5) == ""
+
+
 async def test_the_rest_of_a_prompt_is_heard_after_its_socket_broke(
     session: aiohttp.ClientSession, worker: Running
 ) -> None:

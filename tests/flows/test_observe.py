@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -115,6 +115,27 @@ async def test_a_refused_connection_is_down_and_one_that_returns_is_half_open_th
         assert isinstance(seen.liveness, HalfOpen)
         assert scripted_worker.requests["GET /object_info"] == reads + 1
         assert isinstance((await observed.look(after=2)).liveness, Up)
+
+
+async def test_one_that_comes_is_listened_to_before_it_is_said_to_be_there(state: str, scripted_worker: Scripted) -> None:
+    async with looking(state, scripted_worker) as observed:
+        asked = 0
+
+        async def joined() -> str:
+            nonlocal asked
+            asked += 1
+            return f"name {asked}"
+
+        observed.observer.joined = joined
+        assert (await observed.look()).sid == "name 1"
+        assert (await observed.published()).sid == "name 1"
+        observed.seen = replace(observed.seen, sid="")
+        await observed.look(after=10)
+        assert asked == 1, "it was there before: nothing waits for a socket that is being made again"
+        await scripted_worker.down()
+        await observed.look(after=10)
+        await scripted_worker.up()
+        assert (await observed.look(after=2)).sid == "name 2"
 
 
 async def test_what_does_not_change_is_said_again_before_it_is_forgotten(state: str, scripted_worker: Scripted) -> None:

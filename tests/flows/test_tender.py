@@ -58,6 +58,31 @@ async def test_a_deaf_socket_is_found_and_renewed_and_its_prompt_still_ends(
             assert len(ear.of("executing", node=None, prompt_id=id)) == 1
 
 
+async def test_the_first_prompt_is_heard_though_the_socket_takes_its_time(state: str, scripted_worker: Scripted) -> None:
+    scripted_worker.handshake = 0.5
+    async with farm(state, scripted_worker) as whole:
+        await whole.client().submit(picture())
+        assert scripted_worker.is_heard(await scripted_worker.runs())
+
+
+async def test_the_first_prompt_after_a_worker_came_back_is_heard(whole: Farm, scripted_worker: Scripted) -> None:
+    scripted_worker.instant = True
+    for number in range(1, 5):  # it may have been just about to connect
+        await scripted_worker.down()
+        await whole.sees(w0="down")
+        await whole.client().submit(picture())
+        await scripted_worker.up()
+        assert scripted_worker.is_heard(await scripted_worker.runs(number))
+
+
+async def test_one_whose_socket_never_comes_takes_prompts_all_the_same(state: str, scripted_worker: Scripted) -> None:
+    scripted_worker.handshake = 60.0
+    scripted_worker.instant = True
+    async with farm(state, scripted_worker) as whole:
+        client = whole.client()
+        await client.ended(await client.submit(picture()))
+
+
 async def test_one_that_hears_is_not_renewed(whole: Farm, scripted_worker: Scripted) -> None:
     client = whole.client()
     before = set(scripted_worker._sockets)

@@ -99,6 +99,10 @@ class Listening(Protocol):
         """The client_id to post with; empty while there is no connection."""
         ...
 
+    async def joined(self) -> str:
+        """The worker answers: connect now. Returns `sid` once it is there, or empty when that takes too long."""
+        ...
+
     async def renew(self) -> None:
         """Make another connection, for this one is deaf."""
         ...
