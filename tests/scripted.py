@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from gateway.emulator.serve import deafen
 from tests.servers import until
 
 Manner = Callable[["Scripted", web.Request], Awaitable[web.StreamResponse]]
@@ -221,6 +222,9 @@ class Scripted:
     async def down(self) -> None:
         """Refuses connections and breaks those that stand; what it knows it keeps."""
         assert self._runner is not None
+        deafen(self._runner)
+        for _ in range(2):
+            await asyncio.sleep(0)
         for site in list(self._runner.sites):
             await site.stop()
         for handler in list(self._runner.server.connections if self._runner.server else ()):

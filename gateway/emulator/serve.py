@@ -39,6 +39,10 @@ async def running(settings: EmulatorSettings, host: str = "127.0.0.1", port: int
         loop.call_soon_threadsafe(fall, code)
 
     def fall(code: int) -> None:
+        deafen(runner)
+        loop.call_soon(loop.call_soon, close, code)
+
+    def close(code: int) -> None:
         if dead.done():
             return
         dead.set_result(code)
@@ -57,6 +61,15 @@ async def running(settings: EmulatorSettings, host: str = "127.0.0.1", port: int
         yield Running(f"http://{host}:{runner.addresses[0][1]}", app[WORKER], dead)
     finally:
         await runner.cleanup()
+
+
+def deafen(runner: web.AppRunner) -> None:
+    """Accept no connection any more, two steps of the loop before its ports are closed: one that asyncio is still
+    accepting then is neither served nor closed."""
+    loop = asyncio.get_running_loop()
+    for site in runner.sites:
+        for listener in getattr(getattr(site, "_server", None), "sockets", ()):
+            loop.remove_reader(listener.fileno())
 
 
 async def serve(

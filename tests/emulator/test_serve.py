@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.emulator.serve import running
+from gateway.emulator.settings import EmulatorSettings
 from tests.conformance.client import failing
+from tests.servers import until
 
 
 @contextmanager
@@ -58,3 +65,25 @@ def test_what_cannot_be_is_one_line(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("emulator: ")
+
+
+@pytest.mark.anyio
+async def test_one_that_connects_as_a_worker_dies_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with running(EmulatorSettings(directory=tmp_path)) as worker:
+        with socket.create_connection(("127.0.0.1", int(worker.url.rpartition(":")[2]))) as client:
+            asyncio.get_running_loop().call_soon(worker.worker.die, 9)  # just before the connection is accepted
+            assert await worker.died() == 9
+            client.settimeout(0)
+            await until(lambda: is_cut(client), "the connection is cut")
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", int(worker.url.rpartition(":")[2])))
+    gc.collect()
+
+
+def is_cut(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True

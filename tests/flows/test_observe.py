@@ -117,7 +117,9 @@ async def test_a_refused_connection_is_down_and_one_that_returns_is_half_open_th
         assert isinstance((await observed.look(after=2)).liveness, Up)
 
 
-async def test_one_that_comes_is_listened_to_before_it_is_said_to_be_there(state: str, scripted_worker: Scripted) -> None:
+async def test_one_that_comes_is_listened_to_before_it_is_said_to_be_there(
+    state: str, scripted_worker: Scripted
+) -> None:
     async with looking(state, scripted_worker) as observed:
         asked = 0
 

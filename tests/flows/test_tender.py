@@ -58,7 +58,7 @@ async def test_a_deaf_socket_is_found_and_renewed_and_its_prompt_still_ends(
             assert len(ear.of("executing", node=None, prompt_id=id)) == 1
 
 
-async def test_the_first_prompt_is_heard_though_the_socket_takes_its_time(state: str, scripted_worker: Scripted) -> None:
+async def test_the_first_prompt_is_heard_though_the_socket_takes_time(state: str, scripted_worker: Scripted) -> None:
     scripted_worker.handshake = 0.5
     async with farm(state, scripted_worker) as whole:
         await whole.client().submit(picture())
