@@ -134,3 +134,10 @@ def nobody() -> str:
     """A URL where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def small() -> socket.socket:
+    """One that takes little that nobody reads; the kernel would let it grow to what is to be too much here."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    return sock

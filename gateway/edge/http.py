@@ -29,6 +29,7 @@ _UNSAID_AT_MOST = 2**16
 _STALLED = 120.0
 """Seconds in which a client neither sends nor takes a byte of what is its turn: it would hold a worker's connection. A
 player that was paused asks again for the rest, by a range."""
+_SOON = 0.1
 _PIPELINED = 16
 """Requests that wait for those before them; then no more are read, but for what came with the last of them."""
 _TRAILERS: Any = deque(maxlen=0)
@@ -52,6 +53,8 @@ class Http(HttpToolsProtocol):
 
     _idle: TimerHandle | None = None
     _idle_since = 0.0
+    _leaving = False
+    """Whether the server ends, and this connection with the next answer."""
     _answering: Cycle | None = None
     """Whose turn it is; `cycle` is that of the request that came last."""
     _unsaid = 0
@@ -151,7 +154,8 @@ class Http(HttpToolsProtocol):
         scope["raw_path"] = self.root_path.encode("ascii") + raw if self.root_path else raw
         scope["query_string"] = query
         before = self.cycle
-        self.cycle = cycle = Cycle(self, version != "1.0" and self.parser.should_keep_alive())
+        keep_alive = version != "1.0" and not self._leaving and self.parser.should_keep_alive()
+        self.cycle = cycle = Cycle(self, keep_alive)
         extensions: dict[str, Any] = {SINK: cycle}
         scope["extensions"] = extensions
         self.headers = _TRAILERS
@@ -206,19 +210,24 @@ class Http(HttpToolsProtocol):
         if self.cycle is not None and not (self.cycle.response_complete and not self.transport.get_write_buffer_size()):
             self._idle_since = now
         left = self._idle_since + self.timeout_keep_alive - now
-        if left <= 0:
+        if left <= 0 and not _unread(self.transport):
             self.timeout_keep_alive_handler()
         else:
-            self._idle = self.loop.call_later(min(left, _STALLED), self._look)
+            self._idle = self.loop.call_later(min(max(left, _SOON), _STALLED), self._look)
+
+    def shutdown(self) -> None:
+        self._leaving = True
+        if (self.cycle is not None and not self.cycle.response_complete) or not _unread(self.transport):
+            super().shutdown()
 
     def _is_stalled(self) -> bool:
         """Whether it is the client's turn, and was it all the time since nothing moved."""
-        cycle, untaken = self._answering, _untaken(self.transport)
+        cycle, waiting = self._answering, untaken(self.transport)
         wanted = cycle is not None and cycle.wants_more() and not self.flow.read_paused
-        if cycle is None or not (untaken or wanted):
+        if cycle is None or not (waiting or wanted):
             self._moved = None
             return False
-        moved = (wanted and self._received, cycle.written - untaken)  # another request is no reason to wait
+        moved = (wanted and self._received, cycle.written - waiting)  # another request is no reason to wait
         if moved != self._moved:
             self._moved, self._moved_at = moved, self.loop.time()
         return self.loop.time() - self._moved_at >= _STALLED
@@ -234,15 +243,23 @@ class Http(HttpToolsProtocol):
             self._answering.pace(False)
 
 
-def _untaken(transport: asyncio.Transport) -> int:
+def untaken(transport: asyncio.Transport) -> int:
     """Bytes that the client's machine has not acknowledged. The kernel asks for more only when much of its own buffer,
     which is megabytes, has gone: a slow client takes minutes for that."""
-    unsent = transport.get_write_buffer_size()
+    return transport.get_write_buffer_size() + _queued(transport, termios.TIOCOUTQ)
+
+
+def _unread(transport: asyncio.Transport) -> int:
+    """Bytes of the client's that have come and are still to be read: closing now would reset what it has asked."""
+    return _queued(transport, termios.FIONREAD)
+
+
+def _queued(transport: asyncio.Transport, which: int) -> int:
     try:
-        queued = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        count = fcntl.ioctl(transport.get_extra_info("socket").fileno(), which, bytes(4))
     except (OSError, ValueError):  # it is closed
-        return unsent
-    return unsent + int.from_bytes(queued, sys.byteorder)
+        return 0
+    return int.from_bytes(count, sys.byteorder)
 
 
 def _parts(url: bytes) -> tuple[bytes, bytes]:

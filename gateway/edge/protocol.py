@@ -15,8 +15,12 @@ from uvicorn._types import ASGISendEvent, WebSocketSendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
+from gateway.edge.http import untaken
+
 _LAST_WORDS = 5.0
-"""Seconds in which a client may still fetch what was sent, and answer the close."""
+"""Seconds in which a client may still fetch what was sent, and answer the close; so many more while it does fetch."""
+_PATIENCE = 12
+"""How often."""
 _AT_ONCE = 2**16
 """Bytes that wait while the app says that there is `more`; beyond, the transport says whether there is room."""
 
@@ -75,4 +79,11 @@ class PatientlyClosed(WebSocketsSansIOProtocol):
 
     def _end_soon(self) -> None:
         if self._end is None:
-            self._end = self.loop.call_later(_LAST_WORDS, self.transport.abort)
+            self._end = self.loop.call_later(_LAST_WORDS, self._give_up, untaken(self.transport), _PATIENCE)
+
+    def _give_up(self, before: int, patience: int) -> None:
+        left = untaken(self.transport)
+        if left < before and patience > 1:
+            self._end = self.loop.call_later(_LAST_WORDS, self._give_up, left, patience - 1)
+        else:
+            self.transport.abort()

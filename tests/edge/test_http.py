@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
+import time
 import weakref
 from typing import Any
 from urllib.parse import urlsplit
@@ -141,6 +143,40 @@ async def test_one_timer_ends_what_is_idle_and_nothing_else() -> None:
         for path in (b"/a", b"/slow", b"/b"):
             writer.write(GET.replace(b"/a", path, 1))
             assert await read_body(reader, await read_head(reader)) == b"ok"
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def said_ok(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(start(length(2)))
+    await send(body(b"ok"))
+
+
+async def test_who_asks_just_as_it_counts_as_idle_is_answered() -> None:
+    loop = asyncio.get_running_loop()
+    async with serve(said_ok, lifespan="off", timeout_keep_alive=1) as url, connection(url) as (reader, writer):
+        client = writer.get_extra_info("socket")
+        idle_at = loop.time() + 1.0
+        loop.call_at(idle_at - 0.2, lambda: time.sleep(0.4))  # so that the next two come with no look at what came
+        loop.call_at(idle_at - 0.1, lambda: os.write(client.fileno(), GET))
+        assert await read_body(reader, await read_head(reader)) == b"ok"
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_what_came_before_the_server_ends_is_answered() -> None:
+    protocols: list[Http] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        protocols.append(scope["extensions"][SINK].transport.get_protocol())
+        await said_ok(scope, receive, send)
+
+    async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        await read_body(reader, await read_head(reader))
+        os.write(writer.get_extra_info("socket").fileno(), GET)
+        protocols[0].shutdown()
+        head = await read_head(reader)
+        assert head.get("connection") == "close"
+        assert await read_body(reader, head) == b"ok"
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 

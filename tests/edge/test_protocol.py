@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -14,6 +15,7 @@ from gateway.cli.serve import Leaving, _config, listening
 from gateway.edge.protocol import PatientlyClosed
 from gateway.settings import Settings
 from tests.servers import serve, until
+from tests.wire import small
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
 
@@ -29,6 +31,7 @@ class Flood:
     """Sends until it cannot send any more, then closes with 1013; `over` once that has come back."""
 
     def __init__(self) -> None:
+        self.piece = b"x" * 2**20
         self.stuck = asyncio.Event()
         self.over = asyncio.Event()
 
@@ -40,7 +43,7 @@ class Flood:
         with suppress(TimeoutError):
             while True:
                 async with asyncio.timeout(0.2):
-                    await send({"type": "websocket.send", "bytes": b"x" * 2**20})
+                    await send({"type": "websocket.send", "bytes": self.piece})
         self.stuck.set()
         await send({"type": "websocket.close", "code": 1013})
         self.over.set()
@@ -88,6 +91,32 @@ async def test_and_the_connection_ends_soon_after(flood: Flood, url: str, monkey
 
         await asyncio.sleep(0.5)  # it is the time that ends it
         assert not (await asyncio.to_thread(rest)).endswith(CLOSE), "what it did not fetch in time is gone"
+
+
+def read(client: socket.socket, size: int, slowly: int) -> bytes:
+    """The last bytes of all that comes; so many times only `size` in a tenth of a second."""
+    last = b""
+    client.settimeout(5)
+    while chunk := client.recv(size):
+        last = (last + chunk)[-len(CLOSE) :]
+        slowly -= 1
+        time.sleep(0.1 if slowly > 0 else 0)
+    return last
+
+
+@pytest.mark.parametrize("patience", [1000, 2])
+async def test_one_that_goes_on_reading_has_time_but_not_for_ever(
+    flood: Flood, url: str, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    monkeypatch.setattr("gateway.edge.protocol._LAST_WORDS", 1.0 if patience > 2 else 0.2)
+    monkeypatch.setattr("gateway.edge.protocol._PATIENCE", patience)
+    flood.piece = b"x" * 2**24  # much more than the kernel takes
+    with small() as client:
+        client.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        client.sendall(UPGRADE)
+        await asyncio.wait_for(flood.over.wait(), 10)
+        last = await asyncio.to_thread(read, client, 2**15, slowly=15)
+    assert last.endswith(CLOSE) == (patience > 2)
 
 
 async def test_one_that_reads_at_last_is_told_why(flood: Flood, url: str) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.farm import Client, Farm, farm, picture
 from tests.flows import saying
 from tests.scripted import Scripted
 from tests.servers import StateServer, until
+from tests.wire import small
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -37,13 +37,6 @@ def stalled(whole: Farm, client_id: str) -> Any:
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         yield client
-
-
-def small() -> socket.socket:
-    """One that takes little that nobody reads; the kernel would let it grow to what is to be too much here."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-    return sock
 
 
 def reading_late() -> aiohttp.ClientSession:
