@@ -67,7 +67,7 @@ class KeptView:
     async def _answer(
         self, ref: FileRef, kept: Kept, query: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:
-        async with Until(Incoming(scope, receive)):
+        async with Until(scope):
             if pictures.is_asked_for(query):
                 kind, data = await self._files.converted(kept, query)
                 about = {"content-type": kind, "content-disposition": disposition(ref.name)}

@@ -11,7 +11,7 @@ from gateway.domain.files import Asked
 from gateway.domain.files.index import Kept
 from gateway.domain.media import content_type, disposition, is_dangerous
 from gateway.domain.ports.blobs import Blobs
-from gateway.edge.carry import Incoming, Until
+from gateway.edge.carry import Until
 from gateway.edge.headers import written
 from gateway.edge.kept import Stored, send_stored
 from gateway.flows.kept_files import KeptFiles
@@ -28,7 +28,7 @@ class KeptOutputs:
     redirect: bool
 
     async def send(self, name: str, kept: Kept, query: Asked, scope: Scope, receive: Receive, send: Send) -> None:
-        async with Until(Incoming(scope, receive)):
+        async with Until(scope):
             if query.converted:
                 kind, data = await self.files.converted(kept, dict(query.how))
                 about = {"content-type": kind, "content-disposition": written(disposition(name)).decode("latin-1")}

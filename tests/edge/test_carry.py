@@ -2,28 +2,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Receive, Scope, Send
 
-from gateway.domain.errors import WorkerRefused, WorkerSilent
+from gateway.domain.errors import GatewayError, WorkerRefused, WorkerSilent
 from gateway.domain.ports.relay import Answer, Headers
-from gateway.edge.carry import Incoming, carry, target_of
+from gateway.edge.carry import Incoming, Until, carry, target_of
+from gateway.edge.cycle import Cycle
+from gateway.edge.http import SINK
+from tests.servers import serve, until
+from tests.wire import connection, read_body, read_head
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
 
-
-def scope(*headers: tuple[bytes, bytes], raw_path: bytes | None = b"/a%2Fb", query: bytes = b"") -> dict[str, Any]:
-    raw = {} if raw_path is None else {"raw_path": raw_path}
-    return {"type": "http", "method": "GET", "path": "/a/b", "query_string": query, "headers": list(headers), **raw}
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 
-def test_the_target_is_what_the_client_sent() -> None:
-    assert target_of(scope()) == b"/a%2Fb"
-    assert target_of(scope(query=b"x=%2F&&")) == b"/a%2Fb?x=%2F&&"
-    assert target_of(scope(raw_path=None)) == b"/a/b"
+@pytest.mark.parametrize(
+    ("scope", "target"),
+    [
+        ({"path": "/a/b", "raw_path": b"/a%2Fb", "query_string": b""}, b"/a%2Fb"),
+        ({"path": "/a/b", "raw_path": b"/a%2Fb", "query_string": b"x=%2F&&"}, b"/a%2Fb?x=%2F&&"),
+        ({"path": "/a/b", "query_string": b""}, b"/a/b"),
+    ],
+)
+def test_the_target_is_what_the_client_sent(scope: dict[str, Any], target: bytes) -> None:
+    assert target_of(scope) == target
 
 
 class Scripted:
@@ -46,7 +54,8 @@ class Scripted:
                 self.got = b"".join([chunk async for chunk in body])
             if self._pieces and isinstance(self._pieces[0], Exception):
                 raise self._pieces[0]
-            yield Answer(200, [], self._length, self._chunks())
+            length = [] if self._length is None else [(b"content-length", str(self._length).encode())]
+            yield Answer(200, length, self._length, self._chunks())
         finally:
             self.left.set()
 
@@ -60,135 +69,132 @@ class Scripted:
                 yield piece
 
 
-class Client:
-    """Sends the messages, then stays until `go` is set."""
+class Carrying:
+    """An app that carries each request by this wire; what became of the last one."""
 
-    def __init__(self, *messages: Message) -> None:
-        self._messages = list(messages) or [{"type": "http.request", "body": b""}]
-        self.go = asyncio.Event()
-        self.watched = asyncio.Event()
-        self.sent: list[Message] = []
+    def __init__(self, wire: Scripted) -> None:
+        self._wire = wire
+        self.ended = asyncio.Event()
+        self.raised: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
 
-    async def receive(self) -> Message:
-        if self._messages:
-            return self._messages.pop(0)
-        self.watched.set()
-        await self.go.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        self.sent.append(message)
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.sent)
-
-    @property
-    def finished(self) -> bool:
-        last = self.sent[-1] if self.sent else {"type": ""}
-        return last["type"] == "http.response.body" and not last.get("more_body", False)
-
-
-async def ended(task: asyncio.Task[None]) -> bool:
-    """By itself: `wait_for` would cancel it, which may look the same."""
-    done, _ = await asyncio.wait({task}, timeout=5)
-    if not done:
-        task.cancel()
-    return bool(done) and task.exception() is None
-
-
-def carrying(wire: Scripted, client: Client, *headers: tuple[bytes, bytes]) -> asyncio.Task[None]:
-    request = scope(*headers)
-    incoming = Incoming(request, client.receive)
-    return asyncio.create_task(carry(wire, "http://w", b"/", request, incoming, client.send))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.task = asyncio.current_task()
+        try:
+            await carry(self._wire, "http://w", target_of(scope), scope, Incoming(scope, receive), send)
+            assert self.task is not None
+            assert self.task.cancelling() == 0, "whoever cancels it later is not taken for the client"
+        except (GatewayError, asyncio.CancelledError) as error:
+            self.raised = error
+        self.ended.set()
 
 
 @pytest.mark.parametrize("length", [None, 4, 0])
 async def test_an_answer_has_one_end(length: int | None) -> None:
-    client = Client()
-    await carrying(Scripted(*([b"ab", b"cd"] if length != 0 else []), length=length), client)
-    assert client.body == (b"" if length == 0 else b"abcd")
-    assert [message.get("more_body", False) for message in client.sent[1:]].count(False) == 1
-    assert client.finished
+    app = Carrying(Scripted(*([b"ab", b"cd"] if length != 0 else []), length=length))
+    async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+        for _ in range(2):  # more than one end would be in the way of the second
+            writer.write(GET)
+            assert await read_body(reader, await read_head(reader)) == (b"" if length == 0 else b"abcd")
 
 
-async def test_an_answer_that_breaks_off_has_none() -> None:
-    client = Client()
-    await carrying(Scripted(b"ab", WorkerSilent("gone"), length=4), client)
-    assert client.body == b"ab"
-    assert not client.finished
+@pytest.mark.parametrize("length", [None, 4])
+async def test_an_answer_that_breaks_off_has_none(length: int | None) -> None:
+    app = Carrying(Scripted(b"ab", WorkerSilent("gone"), length=length))
+    async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        head = await read_head(reader)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await read_body(reader, head)
+    assert app.raised is None
 
 
 @pytest.mark.parametrize("failure", [WorkerRefused("no"), WorkerSilent("no")])
 async def test_a_failure_before_the_answer_comes_out(failure: Exception) -> None:
-    client = Client()
-    with pytest.raises(type(failure)):
-        await carrying(Scripted(failure), client)
-    assert client.sent == []
+    app = Carrying(Scripted(failure))
+    async with serve(app, lifespan="off") as url, connection(url) as (reader, writer):
+        writer.write(GET)
+        assert (await read_head(reader)).status == 500  # the server's own: nothing was answered here
+    assert app.raised is failure
 
 
+@pytest.mark.parametrize("request_", [GET, POST + b"\r\n", POST + b"Content-Length: 3\r\n\r\nabc"])
 @pytest.mark.parametrize("pieces", [[], [b"first"]])
-async def test_a_client_that_leaves_ends_it_quietly(pieces: list[bytes]) -> None:
-    wire, client = Scripted(*pieces, asyncio.Event()), Client()
-    task = carrying(wire, client)
-    await wire.asked.wait()
-    client.go.set()
-    assert await ended(task)
-    assert wire.left.is_set()
-    assert not client.finished
+async def test_a_client_that_leaves_ends_it_quietly(pieces: list[bytes], request_: bytes) -> None:
+    wire = Scripted(*pieces, asyncio.Event())
+    app = Carrying(wire)
+    async with serve(app, lifespan="off") as url:
+        async with connection(url) as (_, writer):
+            writer.write(request_)
+            await asyncio.wait_for(wire.asked.wait(), 5)
+            assert not wire.left.is_set()
+        await asyncio.wait_for(wire.left.wait(), 5)
+        await asyncio.wait_for(app.ended.wait(), 5)
+    assert app.raised is None
+    assert wire.got == request_.partition(b"\r\n\r\n")[2]
 
 
 async def test_a_server_that_stops_is_not_a_client_that_left() -> None:
     wire = Scripted(asyncio.Event())
-    task = carrying(wire, Client())
-    await wire.asked.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    app = Carrying(wire)
+    async with serve(app, lifespan="off") as url, connection(url) as (_, writer):
+        writer.write(GET)
+        await asyncio.wait_for(wire.asked.wait(), 5)
+        assert app.task is not None
+        app.task.cancel()
+        await asyncio.wait_for(app.ended.wait(), 5)
+    assert isinstance(app.raised, asyncio.CancelledError)
     assert wire.left.is_set()
 
 
-async def test_a_client_that_leaves_as_its_answer_ends_harms_nothing_after() -> None:
-    last = asyncio.Event()
-    client, request = Client(), scope()
+@pytest.mark.parametrize("request_", [GET, POST + b"\r\n"])
+@pytest.mark.parametrize("leaves", ["just before", "just after", "later"])
+async def test_a_client_that_leaves_in_the_moment_in_which_it_ends_harms_nothing_after(
+    leaves: str, request_: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.edge.carry._QUICK", 0.02)
+    last, after = asyncio.Event(), asyncio.Event()
+    sinks: list[Cycle] = []
 
-    async def then_more() -> None:
-        await carry(Scripted(last), "http://w", b"/", request, Incoming(request, client.receive), client.send)
-        await asyncio.sleep(0.01)
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        sinks.append(scope["extensions"][SINK])
+        async with Until(scope):
+            await last.wait()
+        sinks[0].lost()
+        await asyncio.sleep(0.1)
+        after.set()
 
-    task = asyncio.create_task(then_more())
-    await client.watched.wait()
-    client.go.set()  # the watch ends first, and in the same turn of the loop the answer does
-    last.set()
-    assert await ended(task)
-    assert client.finished
-
-
-async def test_a_body_is_taken_once_and_then_the_client_is_watched() -> None:
-    wire = Scripted(asyncio.Event())
-    client = Client(
-        {"type": "http.request", "body": b"one ", "more_body": True},
-        {"type": "http.request", "body": b"", "more_body": True},
-        {"type": "http.request", "body": b"two"},
-    )
-    task = carrying(wire, client, (b"content-length", b"7"))
-    await wire.asked.wait()
-    client.go.set()
-    assert await ended(task)
-    assert wire.got == b"one two"
-    assert wire.left.is_set()
+    async with serve(app, lifespan="off") as url, connection(url) as (_, writer):
+        writer.write(request_)
+        await until(lambda: sinks, "it is asked")
+        if leaves == "just before":
+            sinks[0].lost()
+        last.set()
+        if leaves == "just after":
+            sinks[0].lost()
+        await asyncio.wait_for(after.wait(), 5)
 
 
 async def test_a_client_that_leaves_within_its_body_is_not_answered() -> None:
-    client = Client({"type": "http.request", "body": b"one ", "more_body": True}, {"type": "http.disconnect"})
-    await carrying(Scripted(b"never"), client, (b"transfer-encoding", b"chunked"))
-    assert client.sent == []
+    wire = Scripted(b"never")
+    app = Carrying(wire)
+    async with serve(app, lifespan="off") as url:
+        async with connection(url) as (_, writer):
+            writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n4\r\none \r\n")
+            await asyncio.wait_for(wire.asked.wait(), 5)
+        await asyncio.wait_for(app.ended.wait(), 5)
+    assert app.raised is None
+    assert wire.got == b""
 
 
 async def test_whether_a_body_was_touched_is_known() -> None:
-    request = scope((b"content-length", b"3"))
-    incoming = Incoming(request, Client({"type": "http.request", "body": b"abc"}).receive)
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"abc"}
+
+    incoming = Incoming({"type": "http", "headers": [(b"content-length", b"3")]}, receive)
     assert incoming.body is not None
     assert not incoming.touched
     assert await anext(incoming.body) == b"abc"
     assert incoming.touched
+    with suppress(StopAsyncIteration):
+        await anext(incoming.body)
